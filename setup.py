@@ -1,0 +1,77 @@
+"""Name, version, packages, data files and entry points.
+
+They stand here and not in pyproject.toml because colcon build --symlink-install reads only this file.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "vla_ros"
+NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node"]
+SHARED_FOLDERS = ["config", "launch", "urdf"]
+
+
+def shared_files():
+    """(destination, files) pairs that put every file of SHARED_FOLDERS under share/vla_ros."""
+    for top in SHARED_FOLDERS:
+        for folder in sorted({path.parent for path in Path(top).rglob("*") if _is_data(path)}):
+            files = sorted(str(path) for path in folder.iterdir() if _is_data(path))
+            yield f"share/{NAME}/{folder}", files
+
+
+def _is_data(path):
+    return path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+
+
+ROS_WHEELS = [
+    "ros-jazzy-rclpy>=7.1,<8",
+    "ros-jazzy-common-interfaces>=5.3,<6",
+    "ros-jazzy-rmw-fastrtps-cpp>=8.4,<9",
+]
+SIM = ["mujoco>=3.3"]
+TRAIN = ["tensorboard>=2.14"]
+TEST = ["pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0", *SIM, *TRAIN]
+DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="ROS 2 stack for vision-language-action policies: bring up, teach, train, deploy, evaluate.",
+    long_description=Path("README.md").read_text(encoding="utf-8") if Path("README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    maintainer="vla_ros maintainers",
+    maintainer_email="maintainers@vla-ros.example.com",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"lib/{NAME}", [f"scripts/nodes/{node}" for node in NODES]),
+        *shared_files(),
+    ],
+    install_requires=[
+        "av>=12.0",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.8",
+        "pin>=3.1",
+        "pyarrow>=15.0",
+        "pyyaml>=6.0",
+        "rich>=13.0",
+        "safetensors>=0.4.3",
+        "scipy>=1.10",
+        "torch>=2.4",
+        "typer>=0.12",
+        "xacro>=2.0",
+    ],
+    extras_require={"sim": SIM, "train": TRAIN, "ros": ROS_WHEELS, "test": TEST, "dev": DEV},
+    entry_points={
+        "console_scripts": [
+            f"vla-ros = {NAME}.cli:main",
+            *(f"{node} = {NAME}.ros.nodes.{node}:main" for node in NODES),
+        ]
+    },
+    zip_safe=False,
+)

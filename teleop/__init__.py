@@ -1,0 +1,1 @@
+"""Teleoperation devices; imported as vla_ros.teleop."""

@@ -1,0 +1,168 @@
+"""vla-ros: the one way in. Each command imports what it needs when it runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from vla_ros.errors import VlaRosError
+
+app = typer.Typer(name="vla-ros", help="Vision-language-action models on ROS 2 arms.", no_args_is_help=True, add_completion=False)
+contract_app = typer.Typer(help="Check and show contracts.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+app.add_typer(contract_app, name="contract")
+app.add_typer(bench_app, name="bench")
+
+SHIPPED = "config/checkpoints/tabletop_act"
+Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
+Lockstep = Annotated[bool, typer.Option(help="advance the simulation only when policy and gate have answered")]
+ContractName = Annotated[str, typer.Option(help="contract file, or its name in config/contracts")]
+
+
+@contract_app.command("check")
+def contract_check(file: Path) -> None:
+    """Read a contract and say what is wrong with it; also checks its joints against the URDF it names."""
+    from vla_ros.contract import check_joints, load_contract
+    from vla_ros.kinematics import joint_limits
+    from vla_ros.robot import load_urdf
+
+    contract = load_contract(file)
+    check_joints(contract, joint_limits(load_urdf(contract.urdf)))
+    print(
+        f"{contract.source}: good: {contract.robot}, {len(contract.observation)} streams at {contract.rate:g} Hz, "
+        f"{len(contract.action.names)} actions in {contract.action.space}"
+    )
+
+
+@app.command()
+def up(
+    contract: ContractName = "tabletop_arm",
+    task: str = "pick_place",
+    seed: Seed = 0,
+    checkpoint: Annotated[Optional[Path], typer.Option(help="policy to run; none: no policy node")] = None,
+    instruction: str = "",
+    lockstep: Lockstep = False,
+) -> None:
+    """Bring the graph up on the embedded simulation and keep it up until Ctrl-C."""
+    from vla_ros.ros.graph import bring_up
+    from vla_ros.ros.up import run_up
+
+    specs = bring_up(
+        contract=contract,
+        task=task,
+        seed=seed,
+        checkpoint=str(checkpoint) if checkpoint else None,
+        instruction=instruction,
+        lockstep=lockstep,
+        source="policy" if checkpoint else "",
+    )
+    raise typer.Exit(run_up(specs))
+
+
+@app.command()
+def collect(
+    task: str = "pick_place",
+    episodes: int = 10,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option(help="folder of the dataset; appended to if it exists")] = Path("demonstrations"),
+    contract: ContractName = "tabletop_arm",
+    lockstep: Lockstep = True,
+) -> None:
+    """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate."""
+    from vla_ros.ros.collect import collect as run
+
+    run(task=task, episodes=episodes, seed=seed, output=output, contract=contract, lockstep=lockstep)
+
+
+@app.command()
+def train(
+    dataset: Annotated[Path, typer.Option(help="folder of the LeRobot dataset")],
+    output: Annotated[Path, typer.Option(help="folder for checkpoint and curves")],
+    policy: Annotated[str, typer.Option(help="policy file, or its name in config/policies")] = "act",
+    steps: Annotated[Optional[int], typer.Option(help="optimiser steps; default: the policy file's")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto")] = "auto",
+    seed: int = 0,
+    resume: Annotated[bool, typer.Option(help="go on from the last state in the output folder")] = False,
+    contract: Annotated[str, typer.Option(help="contract to train for; default: the dataset's own")] = "",
+) -> None:
+    """Fine-tune a policy on a LeRobot dataset."""
+    from vla_ros.train import train as run
+
+    run(dataset=dataset, policy=policy, output=output, steps=steps, device=device, seed=seed, resume=resume, contract=contract or None)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Option(help="folder of the trained policy")],
+    task: str = "pick_place",
+    episodes: int = 50,
+    seed: Seed = 1_000_000,
+    lockstep: Lockstep = False,
+    instruction: Annotated[Optional[str], typer.Option(help="say this instead of the scene's instruction")] = None,
+    report: Annotated[Optional[Path], typer.Option(help="write the report to this JSON file")] = None,
+    media: Annotated[Optional[Path], typer.Option(help="folder for a video and a picture of the first trial")] = None,
+    contract: Annotated[str, typer.Option(help="contract of the robot; default: the checkpoint's own")] = "",
+    steps: Annotated[int, typer.Option(help="grid steps between two inferences")] = 1,
+    view: Annotated[bool, typer.Option(help="show the front camera in a window")] = False,
+) -> None:
+    """Run seeded trials of a checkpoint and print the success rate with its 95% Wilson interval."""
+    _evaluate(checkpoint, task, episodes, seed, lockstep, instruction, report, media, contract, steps, view)
+
+
+@app.command()
+def demo(
+    episodes: int = 10,
+    seed: Seed = 1_000_000,
+    task: str = "pick_place",
+    instruction: Annotated[Optional[str], typer.Option(help="say this instead of the scene's instruction")] = None,
+    report: Annotated[Optional[Path], typer.Option(help="write the report to this JSON file")] = None,
+    lockstep: Lockstep = True,
+    media: Annotated[Path, typer.Option(help="folder for the video and the picture of the first trial")] = Path("demo"),
+    view: Annotated[bool, typer.Option(help="show the front camera in a window")] = False,
+) -> None:
+    """Run the trained policy that ships with the package on the simulated arm."""
+    from vla_ros.paths import share_path
+
+    _evaluate(share_path(SHIPPED), task, episodes, seed, lockstep, instruction, report, media, "", 1, view)
+
+
+def _evaluate(
+    checkpoint: Path,
+    task: str,
+    episodes: int,
+    seed: int,
+    lockstep: bool,
+    instruction: str | None,
+    report: Path | None,
+    media: Path | None,
+    contract: str,
+    steps: int,
+    view: bool,
+) -> None:
+    from vla_ros.ros.evaluate import Evaluation
+    from vla_ros.ros.evaluate import evaluate as run
+
+    setting = Evaluation(checkpoint, task, episodes, seed, lockstep, instruction, contract, steps, media, view)
+    result = run(setting, say=lambda line: print(line, flush=True))
+    print(result.summary())
+    if report:
+        result.write(report)
+        print(f"report {report}")
+
+
+def main() -> None:
+    """Run the command line; a VlaRosError becomes one line on stderr and exit code 1."""
+    try:
+        app()
+    except VlaRosError as error:
+        print(f"vla-ros: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The contract's frozen parts: what one robot's streams, action and limits are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vla_ros.errors import ContractError
+
+POSITION_SUFFIX = ".pos"
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """One stream of the observation.
+
+    shape: of one sample: image [H, W, 3], depth [H, W], joints [N], wrench [6], taxels [h, w, 3]; empty for text.
+    rate: nominal rate of the stream [Hz]. latency: capture to stamp [s], for drivers that stamp on arrival.
+    max_age: the oldest sample a policy may act on [s]. history: how many samples a value holds, oldest first.
+    """
+
+    key: str
+    topic: str
+    kind: str
+    shape: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    frame: str = ""
+    rate: float = 30.0
+    latency: float = 0.0
+    max_age: float = 0.1
+    align: str = "asof"
+    history: int = 1
+
+    @property
+    def value_shape(self) -> tuple[int, ...]:
+        """Shape of the stream's value in an observation: the sample's, with the history in front if there is one."""
+        return (self.history, *self.shape) if self.history > 1 else self.shape
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """Where the gate sends its commands: a controller's interface and topic."""
+
+    interface: str
+    topic: str
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """The action: its space, names, the frame of poses and the tip they belong to."""
+
+    space: str
+    names: tuple[str, ...]
+    command: CommandSpec
+    frame: str = "base_link"
+    tip: str = "tool0"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that the gate keeps.
+
+    velocity [rad/s, m/s] and acceleration [rad/s^2, m/s^2]: one number, or one per joint name.
+    workspace: ((x_lo, x_hi), (y_lo, y_hi), (z_lo, z_hi)) of the tip in the action's frame [m].
+    wrench: largest force at the wrist [N]. quiet: hold after this long without a chunk [s].
+    chunk_age: refuse chunks whose observation is older than this on arrival [s].
+    """
+
+    velocity: float | Mapping[str, float]
+    acceleration: float | Mapping[str, float]
+    workspace: tuple[tuple[float, float], ...] | None = None
+    wrench: float | None = None
+    quiet: float = 0.3
+    chunk_age: float = 0.3
+
+    def velocity_for(self, joints: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        """Return the velocity limits [rad/s, m/s] of `joints`, float64 [N]."""
+        return per_joint(self.velocity, joints, "velocity")
+
+    def acceleration_for(self, joints: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        """Return the acceleration limits [rad/s^2, m/s^2] of `joints`, float64 [N]."""
+        return per_joint(self.acceleration, joints, "acceleration")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One robot as training and deployment see it. `text` is the file as read, for copies into datasets."""
+
+    robot: str
+    urdf: str
+    rate: float
+    observation: Mapping[str, StreamSpec]
+    action: ActionSpec
+    limits: Limits
+    source: str
+    text: str
+
+    @property
+    def state(self) -> StreamSpec:
+        """The joint-state stream; every contract has exactly one."""
+        return next(stream for stream in self.observation.values() if stream.kind == "joints")
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The robot's joints, in the order of the state stream, without the ``.pos`` suffix."""
+        return tuple(name.removesuffix(POSITION_SUFFIX) for name in self.state.names)
+
+    def streams(self, *kinds: str) -> tuple[StreamSpec, ...]:
+        """Return the streams of the given kinds, in the contract's order; all of them without arguments."""
+        return tuple(s for s in self.observation.values() if not kinds or s.kind in kinds)
+
+    def differences(self, other: Contract) -> list[str]:
+        """Return, one line each, where `other` disagrees on what a trained policy depends on.
+
+        Topics, latencies, ages, limits and the command interface may differ between training and robot;
+        the robot, rate, streams (kind, shape, names, history, order) and the action's space, names and frames may not.
+        """
+        mine, theirs = self._signature(), other._signature()
+        return [
+            f"{key}: {mine.get(key, 'absent')} in {self.source}, {theirs.get(key, 'absent')} in {other.source}"
+            for key in dict.fromkeys((*mine, *theirs))
+            if mine.get(key) != theirs.get(key)
+        ]
+
+    def _signature(self) -> dict[str, object]:
+        signature: dict[str, object] = {"robot": self.robot, "rate": self.rate}
+        for key, s in self.observation.items():
+            signature[key] = {"kind": s.kind, "shape": list(s.shape), "names": list(s.names), "history": s.history}
+        a = self.action
+        signature |= {"action.space": a.space, "action.names": list(a.names), "action.tip": a.tip}
+        if a.space == "ee_pose":
+            signature["action.frame"] = a.frame
+        return signature
+
+
+def per_joint(value: float | Mapping[str, float], joints: tuple[str, ...], what: str) -> npt.NDArray[np.float64]:
+    if not isinstance(value, Mapping):
+        return np.full(len(joints), float(value))
+    missing = [j for j in joints if j not in value]
+    if missing:
+        raise ContractError(f"{what}: no limit for joint '{missing[0]}'; given: {', '.join(value)}")
+    return np.array([float(value[j]) for j in joints])

@@ -1,0 +1,161 @@
+"""An image to tokens: a small residual network that the instruction steers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vla_ros.contract import StreamSpec
+from vla_ros.encoders.base import ENCODERS, Encoder, TokenGroup
+from vla_ros.encoders.positions import grid_positions
+
+
+@dataclass(frozen=True)
+class FilmCnnSettings:
+    """size: [height, width] the image is resized to, by area. channels: of the stem and of each later stage, each
+    halving the resolution. blocks: residual blocks of each later stage. keypoints: spatial-softmax points, read from
+    the stage `keypoint_stage`. patches: whether the last map's cells become tokens. film: whether the instruction
+    scales and shifts the features of every stage after the stem."""
+
+    size: tuple[int, int] = (120, 160)
+    channels: tuple[int, ...] = (24, 32, 96, 128)
+    blocks: tuple[int, ...] = (1, 1, 1)
+    keypoints: int = 32
+    keypoint_stage: int = 2
+    patches: bool = True
+    film: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.blocks) != len(self.channels) - 1:
+            raise ValueError(f"blocks has {len(self.blocks)} values, want {len(self.channels) - 1}: one less than channels")
+        if any(c % 8 for c in self.channels):
+            raise ValueError(f"channels {list(self.channels)} must be multiples of 8")
+        if self.keypoints > 0 and not 1 <= self.keypoint_stage <= len(self.blocks):
+            raise ValueError(f"keypoint_stage {self.keypoint_stage} is not in 1..{len(self.blocks)}")
+        if not self.patches and self.keypoints <= 0:
+            raise ValueError("keypoints is 0 and patches is false: nothing is left to see")
+
+
+class FilmNorm(nn.Module):
+    """Group normalisation whose scale and shift follow the instruction (FiLM, Perez et al. 2018)."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, channels)
+        self.film = nn.Linear(condition, 2 * channels) if condition else None
+        if self.film is not None:
+            nn.init.zeros_(self.film.weight)
+            nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """Return [B, C, h, w] normalised, scaled and shifted."""
+        x = self.norm(x)
+        if self.film is None or condition is None:
+            return x
+        scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(x + shift, x, scale)
+
+
+class Residual(nn.Module):
+    """conv, FiLM norm, ReLU, conv, norm, plus the input (He et al. 2016)."""
+
+    def __init__(self, channels: int, condition: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm1 = FilmNorm(channels, condition)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(8, channels)
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """Return [B, C, h, w]."""
+        y = torch.relu(self.norm1(self.conv1(x), condition))
+        return torch.relu(x + self.norm2(self.conv2(y)))
+
+
+class Stage(nn.Module):
+    """Halve the resolution, then residual blocks."""
+
+    def __init__(self, before: int, after: int, blocks: int, condition: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
+        self.norm = FilmNorm(after, condition)
+        self.blocks = nn.ModuleList(Residual(after, condition) for _ in range(blocks))
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
+        """Return [B, after, h / 2, w / 2]."""
+        x = torch.relu(self.norm(self.down(x), condition))
+        for block in self.blocks:
+            x = block(x, condition)
+        return x
+
+
+class SpatialSoftmax(nn.Module):
+    """Where each of K learned features is: expected image coordinates in [-1, 1] (Finn et al. 2016)."""
+
+    def __init__(self, channels: int, keypoints: int, height: int, width: int) -> None:
+        super().__init__()
+        self.heat = nn.Conv2d(channels, keypoints, 1)
+        self.temperature = nn.Parameter(torch.zeros(keypoints))
+        y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+        self.register_buffer("grid", torch.stack([x, y], dim=-1).reshape(-1, 2), persistent=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return coordinates float32 [B, K, 2] (x right, y down) and peak weights [B, K]."""
+        heat = self.heat(x).flatten(2).float() * self.temperature.exp()[:, None]
+        weights = heat.softmax(dim=2)  # [B, K, cells]
+        return weights @ self.grid, weights.amax(dim=2)
+
+
+@ENCODERS.register("film_cnn", FilmCnnSettings)
+class FilmCnn(Encoder):
+    """Residual network with instruction FiLM; patch tokens with 2-D positions, and one token of keypoints.
+
+    The patches carry what is where; the keypoints give positions finer than a cell, which is what a grasp needs.
+    """
+
+    kinds = ("image",)
+
+    def __init__(self, settings: FilmCnnSettings, stream: StreamSpec, width: int) -> None:
+        super().__init__(settings, stream, width)
+        channels, condition = settings.channels, width if settings.film else 0
+        self.keypoint_stage = settings.keypoint_stage
+        self.stem = nn.Conv2d(3, channels[0], 5, stride=2, padding=2, bias=False)
+        self.stem_norm = nn.GroupNorm(8, channels[0])
+        depth = len(settings.blocks) if settings.patches else settings.keypoint_stage
+        self.stages = nn.ModuleList(
+            Stage(channels[i], channels[i + 1], settings.blocks[i], condition) for i in range(depth)
+        )
+        shapes = _map_shapes(settings.size, depth)
+        self.points: SpatialSoftmax | None = None
+        if settings.keypoints > 0:
+            k = settings.keypoints
+            self.points = SpatialSoftmax(channels[settings.keypoint_stage], k, *shapes[settings.keypoint_stage])
+            self.point_token = nn.Sequential(nn.Linear(3 * k, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.patch: nn.Linear | None = None
+        if settings.patches:
+            self.patch = nn.Linear(channels[depth], width)
+            self.register_buffer("positions", grid_positions(*shapes[depth], width), persistent=False)
+
+    def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:
+        """Return tokens [B, cells + 1, width] for images [B, 3, h, w] in [-1, 1]; the keypoint token comes last."""
+        x = torch.relu(self.stem_norm(self.stem(value)))
+        tokens = []
+        for number, stage in enumerate(self.stages, start=1):
+            x = stage(x, condition)
+            if self.points is not None and number == self.keypoint_stage:
+                where, peak = self.points(x)
+                tokens.append(self.point_token(torch.cat([where.flatten(1), peak], dim=1)).unsqueeze(1))
+        if self.patch is not None:
+            tokens.insert(0, self.patch(x.flatten(2).transpose(1, 2)) + self.positions)
+        return TokenGroup(torch.cat(tokens, dim=1))
+
+
+def _map_shapes(size: tuple[int, int], depth: int) -> list[tuple[int, int]]:
+    shapes = []
+    height, width = size
+    for _ in range(depth + 1):
+        height, width = (height + 1) // 2, (width + 1) // 2
+        shapes.append((height, width))
+    return shapes

@@ -1,0 +1,81 @@
+"""The network of a native policy: encoders, backbone and decoder put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vla_ros.contract import Contract
+from vla_ros.encoders import ENCODERS
+from vla_ros.encoders.base import TokenGroup
+from vla_ros.policy.attention import truncated_normal
+from vla_ros.policy.backbones import BACKBONES
+from vla_ros.policy.config import PolicyConfig
+from vla_ros.policy.decoders import DECODERS
+from vla_ros.policy.decoders.base import DecoderShape
+
+
+class ActionModel(nn.Module):
+    """Observation tensors to a chunk of normalised actions.
+
+    Inputs are one tensor a stream (see `vla_ros.policy.preprocess`), by stream key. A stream that is absent from
+    them gives no tokens; `present` masks single samples of a stream, bool [B].
+    """
+
+    def __init__(self, config: PolicyConfig, contract: Contract) -> None:
+        super().__init__()
+        streams = config.streams(contract)
+        self.keys = [s.key for s in streams]
+        self.text = next((s.key for s in streams if s.kind == "text"), None)
+        self.state_key = contract.state.key
+        self.encoders = nn.ModuleDict()
+        for stream in streams:
+            part = config.encoder_for(stream)
+            assert part is not None
+            self.encoders[_module_name(stream.key)] = ENCODERS.get(part)(part.settings, stream, config.width)
+        self.types = truncated_normal(len(streams), config.width)
+        self.no_text = nn.Parameter(torch.zeros(config.width))
+        self.backbone = BACKBONES.get(config.backbone)(config.backbone.settings, config.width)
+        shape = DecoderShape(config.width, config.chunk, len(contract.action.names), contract.state.shape[0])
+        self.decoder = DECODERS.get(config.decoder)(config.decoder.settings, shape)
+
+    def features(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> TokenGroup:
+        """Return the backbone's features of a batch."""
+        groups = []
+        condition: Tensor | None = None
+        for number, key in enumerate(self.keys):
+            if key not in inputs:
+                continue
+            group = self.encoders[_module_name(key)](inputs[key], condition)
+            here = None if present is None else present.get(key)
+            if key == self.text and group.pooled is not None:
+                condition = group.pooled
+                if here is not None:
+                    condition = torch.where(here[:, None], condition, self.no_text.to(condition.dtype))
+            mask = group.mask
+            if here is not None:
+                everywhere = here[:, None].expand(group.tokens.shape[:2])
+                mask = everywhere if mask is None else mask & everywhere
+            groups.append(TokenGroup(group.tokens + self.types[number], mask))
+        features: TokenGroup = self.backbone(groups)
+        return features
+
+    def loss(
+        self, inputs: Mapping[str, Tensor], actions: Tensor, valid: Tensor, present: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the decoder's loss terms for normalised actions [B, H, D], valid bool [B, H]."""
+        return self.decoder.loss(self.features(inputs, present), inputs[self.state_key], actions, valid)
+
+    def sample(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return normalised actions, float32 [B, H, D]."""
+        return self.decoder.sample(self.features(inputs))
+
+    def parameter_count(self) -> int:
+        """Return the number of learned numbers."""
+        return sum(p.numel() for p in self.parameters())
+
+
+def _module_name(key: str) -> str:
+    return key.replace(".", "-")  # a module's name may not hold a dot

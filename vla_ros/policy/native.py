@@ -1,0 +1,80 @@
+"""A policy built from this package's parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vla_ros.action import ActionChunk
+from vla_ros.contract import Contract
+from vla_ros.observation import Observation
+from vla_ros.policy.base import Capabilities
+from vla_ros.policy.config import PolicyConfig
+from vla_ros.policy.model import ActionModel
+from vla_ros.policy.normaliser import Normaliser
+from vla_ros.policy.preprocess import Preprocess, batch_of_one
+from vla_ros.policy.targets import Targets
+
+ACTION = "action"
+
+
+class NativePolicy:
+    """observation -> array steps -> tensor steps -> network -> targets -> chunk."""
+
+    def __init__(
+        self, config: PolicyConfig, contract: Contract, model: ActionModel, normaliser: Normaliser, device: torch.device
+    ) -> None:
+        self.config = config
+        self.model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._contract = contract
+        self._device = device
+        self._normaliser = normaliser.to(device)
+        self._preprocess = Preprocess(config, contract, self._normaliser)
+        self._targets = Targets(config.targets, contract).to(device)
+        self._sequence = 0
+
+    @property
+    def contract(self) -> Contract:
+        """The contract the policy was trained with."""
+        return self._contract
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the policy reads and gives."""
+        keys = tuple(s.key for s in self._preprocess.streams)
+        return Capabilities(
+            inputs=keys,
+            optional=tuple(k for k in keys if k in self._preprocess.optional),
+            space=self._contract.action.space,
+            chunk=self.config.chunk,
+            dt=1.0 / self._contract.rate,
+            language=self.model.text is not None,
+            relative=self._targets.relative,
+        )
+
+    def reset(self) -> None:
+        """Begin a new trial: chunks are numbered from zero. The network itself keeps nothing between observations."""
+        self._sequence = 0
+
+    def predict(self, observation: Observation) -> ActionChunk:
+        """Return the chunk for an observation. Raises ObservationError if a needed stream is missing or invalid."""
+        arrays = self._preprocess.arrays(observation.values, observation.invalid)
+        state = np.asarray(observation.values[self._contract.state.key], dtype=np.float32)
+        with torch.inference_mode():
+            inputs = self._preprocess.tensors(batch_of_one(arrays, self._device))
+            targets = self._normaliser.restore(ACTION, self.model.sample(inputs))
+            actions = self._targets.decode(targets, torch.from_numpy(state).to(self._device).unsqueeze(0))
+        values = actions[0].double().cpu().numpy()
+        self._sequence += 1
+        spec = self._contract.action
+        return ActionChunk(
+            values=values,
+            names=spec.names,
+            space=spec.space,
+            stamp=observation.stamp,
+            dt=1.0 / self._contract.rate,
+            frame=spec.frame if spec.space == "ee_pose" else "",
+            base_state=state.astype(np.float64),
+            task=str(observation.values.get(self.model.text or "", "")),
+            sequence=self._sequence - 1,
+        )

@@ -1,0 +1,118 @@
+"""The steps between an observation and the network's input; training and inference share the same list.
+
+Array steps (numpy, one sample) run when frames are cached for training and when a live observation arrives. Tensor
+steps (torch, a batch, on the device) run at every training step and at inference. Between the two, training alone
+augments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from vla_ros.contract import Contract, StreamSpec
+from vla_ros.errors import ObservationError, PolicyError
+from vla_ros.policy.config import PolicyConfig
+from vla_ros.policy.normaliser import Normaliser
+
+ArrayStep = Callable[[Any], npt.NDArray[Any]]
+TensorStep = Callable[[Tensor], Tensor]
+
+
+class Resize:
+    """uint8 [H, W, 3] to uint8 [h, w, 3], by area."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+
+    def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if image.shape[:2] == self.size:
+            return np.ascontiguousarray(image)
+        import cv2  # where it is used: a policy without images does not need it
+
+        return np.asarray(cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+class Bytes:
+    """Text to int64 [length]: lower case, single spaces, UTF-8, byte + 1, 0 as padding, the rest cut."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __call__(self, text: str) -> npt.NDArray[np.int64]:
+        data = " ".join(text.lower().split()).encode("utf-8")[: self.length]
+        out = np.zeros(self.length, dtype=np.int64)
+        out[: len(data)] = np.frombuffer(data, dtype=np.uint8).astype(np.int64) + 1
+        return out
+
+
+def to_float_array(value: Any) -> npt.NDArray[np.float32]:
+    """Return float32, a copy."""
+    return np.array(value, dtype=np.float32)
+
+
+def image_to_float(images: Tensor) -> Tensor:
+    """uint8 or float [B, h, w, 3] in 0..255 to float [B, 3, h, w] in [-1, 1], channels last in memory."""
+    return (images.float() / 127.5 - 1.0).permute(0, 3, 1, 2)
+
+
+class Preprocess:
+    """The steps of every stream that a policy reads."""
+
+    def __init__(self, config: PolicyConfig, contract: Contract, normaliser: Normaliser) -> None:
+        self.streams = config.streams(contract)
+        self.optional = {s.key for s in self.streams if config.is_optional(s.key)}
+        self.array_steps: dict[str, ArrayStep] = {}
+        self.tensor_steps: dict[str, TensorStep] = {}
+        for stream in self.streams:
+            part = config.encoder_for(stream)
+            assert part is not None
+            self.array_steps[stream.key] = array_step(stream, part.settings)
+            self.tensor_steps[stream.key] = self._tensor_step(stream, normaliser)
+
+    def arrays(self, values: Mapping[str, Any], invalid: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
+        """Return the array steps' results for one observation's values, without the optional streams it lacks.
+
+        Raises ObservationError naming a stream that is needed and missing or invalid.
+        """
+        out = {}
+        for key, step in self.array_steps.items():
+            if key in invalid or key not in values:
+                if key in self.optional:
+                    continue
+                raise ObservationError(f"the policy needs '{key}': {invalid.get(key, 'absent from the observation')}")
+            out[key] = step(values[key])
+        return out
+
+    def tensors(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the network's inputs for a batch of array-step results."""
+        return {key: self.tensor_steps[key](value) for key, value in batch.items()}
+
+    @staticmethod
+    def _tensor_step(stream: StreamSpec, normaliser: Normaliser) -> TensorStep:
+        if stream.kind == "image":
+            return image_to_float
+        if stream.kind == "text":
+            return lambda tokens: tokens
+        return lambda value: normaliser.normalise(stream.key, value)
+
+
+def array_step(stream: StreamSpec, settings: Any) -> ArrayStep:
+    """Return the array step of a stream for an encoder with these settings."""
+    if stream.kind == "image":
+        return Resize(settings.size)
+    if stream.kind == "text":
+        return Bytes(settings.max_bytes)
+    if stream.kind in ("joints", "wrench", "taxels"):
+        return to_float_array
+    raise PolicyError(f"no preprocessing for '{stream.key}' of kind '{stream.kind}'")
+
+
+def batch_of_one(arrays: Mapping[str, npt.NDArray[Any]], device: torch.device) -> dict[str, Tensor]:
+    """Return the arrays as tensors with a batch axis of one."""
+    return {key: torch.from_numpy(value).to(device).unsqueeze(0) for key, value in arrays.items()}

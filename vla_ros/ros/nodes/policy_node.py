@@ -1,0 +1,134 @@
+"""policy_node: instruction and aligned observation in, action chunks out; inference in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_ros.contract import check_joints, load_contract
+from vla_ros.errors import VlaRosError
+from vla_ros.inference import GridTicks, Inference, ObservationFeed
+from vla_ros.kinematics import joint_limits
+from vla_ros.observation import Aligner
+from vla_ros.policy import check_compatible, load_policy
+from vla_ros.robot import load_urdf
+from vla_ros.ros.chunks import chunk_to_message
+from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics
+from vla_ros.ros.lifecycle import ManagedNode, run_node
+from vla_ros.ros.params import declare
+from vla_ros.ros.qos import COMMAND
+from vla_ros.ros.subscribe import observe
+
+
+class PolicyNode(ManagedNode):
+    """Publishes ``/policy/chunk``; an empty chunk says that the observation does not allow acting."""
+
+    def __init__(self) -> None:
+        super().__init__("policy_node")
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def configure(self) -> None:
+        contract_name = declare(self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True)
+        checkpoint = declare(self, "checkpoint", "", "folder of the trained policy", read_only=True)
+        device = declare(self, "device", "cpu", "torch device of the policy", read_only=True)
+        threads = declare(self, "threads", 1, "CPU threads of one inference", (1, 64), read_only=True)
+        self._lockstep = declare(self, "lockstep", False, "act when the observation is complete, not by the clock", read_only=True)
+        self._steps = declare(self, "steps", 1, "grid steps between two inferences", (1, 1000), read_only=True)
+        instruction = declare(self, "instruction", "", "instruction to begin with; /instruction replaces it")
+
+        self._contract = load_contract(contract_name)
+        check_joints(self._contract, joint_limits(load_urdf(self._contract.urdf)))
+        policy = load_policy(checkpoint, device=device, threads=threads)
+        check_compatible(policy.contract, self._contract)
+        self._inference = Inference(self._contract, policy)
+        self._feed = ObservationFeed(Aligner(self._contract))
+        if instruction:
+            self._feed.push("task", 0, instruction)
+        self._chunks = self.create_publisher(JointTrajectory, "/policy/chunk", COMMAND)
+        self._diagnostics = Diagnostics(self)
+        observe(self, self._contract, self._feed, reliable=self._lockstep)
+
+    def activate(self) -> None:
+        self._stop.clear()
+        self._inference.reset()
+        self._report()
+        run = self._run_lockstep if self._lockstep else self._run_realtime
+        self._thread = threading.Thread(target=self._guarded, args=(run,), name="inference", daemon=True)
+        self._thread.start()
+
+    def deactivate(self) -> None:
+        self._stop.set()
+        self._feed.wake()
+        if self._thread:
+            self._thread.join(timeout=10.0)
+
+    def _guarded(self, run: object) -> None:
+        try:
+            run()  # type: ignore[operator]
+        except Exception as error:  # a thread must not die unseen: the gate holds, the process says why and ends
+            kind = "" if isinstance(error, VlaRosError) else f"{type(error).__name__}: "
+            print(f"vla_ros: policy_node: inference failed: {kind}{error}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+    def _run_realtime(self) -> None:
+        _yield_to_the_gate()
+        period = 1.0 / self._contract.rate
+        due, tick = time.monotonic(), 0
+        while not self._stop.is_set():
+            observation = self._feed.latest(self.stamp())
+            if tick % self._steps == 0 or not observation.valid:
+                self._chunks.publish(chunk_to_message(self._inference.act(observation)))
+            if tick % 6 == 0 or self._reason_changed():
+                self._report()
+            due += period
+            tick += 1
+            late = time.monotonic() - due
+            if late > 0.0:
+                skipped = int(late / period) + 1
+                self._inference.statistics.missed += skipped
+                due, tick = due + skipped * period, tick + skipped
+            self._stop.wait(due - time.monotonic())
+
+    def _run_lockstep(self) -> None:
+        ticks, epoch = GridTicks(self._contract.rate, self._steps), self._feed.epoch
+        while not self._stop.is_set():
+            observation = self._feed.wait_complete(ticks.now, epoch, self._stop.is_set)
+            if observation is None:
+                if self._feed.epoch != epoch:
+                    epoch = self._feed.epoch
+                    ticks.reset()
+                    self._inference.reset()
+                continue
+            self._chunks.publish(chunk_to_message(self._inference.act(observation)))
+            if self._reason_changed():
+                self._report()
+            ticks.advance()
+
+    _reported = ""
+
+    def _reason_changed(self) -> bool:
+        return self._inference.reason != self._reported
+
+    def _report(self) -> None:
+        reason = self._reported = self._inference.reason
+        level = ERROR if reason else OK
+        self._diagnostics.publish(level, f"holding: {reason}" if reason else "acting", self._inference.statistics.summary())
+
+
+def _yield_to_the_gate() -> None:
+    """Lower this thread's priority: on a small machine the gate's period matters more than the policy's."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+
+
+def main() -> None:
+    """Run the node until it is told to stop."""
+    sys.exit(run_node(PolicyNode))
+
+
+if __name__ == "__main__":
+    main()

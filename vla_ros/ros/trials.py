@@ -1,0 +1,192 @@
+"""Drive one trial after another on a running simulated graph: reset, instruct, choose the source, watch the outcome.
+
+Used by evaluation and by demonstration collection. Every wait has a deadline and raises GraphError when it passes.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from vla_ros.errors import GraphError
+from vla_ros.ros.qos import COMMAND, LATCHED
+
+NANOSECONDS = 1_000_000_000
+SIMULATOR = "/mujoco_node"
+GATE = "/gate_node"
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """What the simulator says of the running trial. state: running, success or failure. time: s since the reset."""
+
+    state: str
+    seed: int
+    time: float
+    values: dict[str, str]
+
+    @property
+    def ended(self) -> bool:
+        """True once the trial is decided."""
+        return self.state in ("success", "failure")
+
+
+class TrialDriver:
+    """A node of its own, spun in its own thread, that conducts trials. Use as a context manager."""
+
+    def __init__(self, *, deadline: float = 60.0, progress_deadline: float = 60.0) -> None:
+        self.deadline = deadline  # [s] for a service to appear and answer
+        self.progress_deadline = progress_deadline  # [s] in which the trial's time must advance
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = Node("trial_driver", context=self._context, enable_rosout=False)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._changed = threading.Condition()
+        self._status: TaskStatus | None = None
+        self._instruction = ""
+        self._instructions = self.node.create_publisher(String, "/instruction", LATCHED)
+        self._run_until = self.node.create_publisher(Time, "/sim/run_until", LATCHED)
+        self.node.create_subscription(DiagnosticStatus, "/sim/task_status", self._on_status, COMMAND)
+        self._clients: dict[tuple[str, type], Any] = {}
+        self._thread = threading.Thread(target=self._spin, name="trial_driver", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> TrialDriver:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop spinning and leave the graph."""
+        self._executor.shutdown(timeout_sec=5.0)
+        self._thread.join(timeout=5.0)
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    @property
+    def status(self) -> TaskStatus | None:
+        """The newest task status, or None before the first."""
+        return self._status
+
+    def reset(self, task: str, seed: int) -> dict[str, Any]:
+        """Put the scene of `seed` up and return the simulator's description of it (seed, task, instruction, target)."""
+        self.set_parameters(SIMULATOR, {"task": task, "seed": seed})
+        with self._changed:
+            self._status = None
+        return dict(json.loads(self.trigger(f"{SIMULATOR}/reset")))
+
+    def instruct(self, text: str) -> None:
+        """Publish the instruction and wait until every subscriber has it."""
+        self._instruction = text
+        self._instructions.publish(String(data=text))
+        if not self._instructions.wait_for_all_acked(Duration(seconds=self.deadline)):
+            raise GraphError(f"the instruction was not received within {self.deadline:.0f} s")
+
+    def start(self, task: str, seed: int, source: str, instruction: str | None = None) -> dict[str, Any]:
+        """Reset to `seed`, say the scene's instruction (or `instruction`) and give `source` the arm.
+
+        The scene is reset again when the instruction changed, so that no node saw the new scene with the old words.
+        """
+        self.select("")
+        self.trigger(f"{GATE}/release")
+        scene = self.reset(task, seed)
+        words = instruction or str(scene["instruction"])
+        if words != self._instruction:
+            self.instruct(words)
+            scene = self.reset(task, seed)
+        self.select(source)
+        return scene | {"instruction": words}
+
+    def select(self, source: str) -> None:
+        """Give the arm to `source` ("" for none)."""
+        self.set_parameters(GATE, {"source": source})
+
+    def run_until(self, seconds: float) -> None:
+        """Let a lockstep simulation advance to `seconds` after the reset."""
+        t = round(seconds * NANOSECONDS)
+        self._run_until.publish(Time(sec=t // NANOSECONDS, nanosec=t % NANOSECONDS))
+
+    def watch(self, limit: float, *, lockstep: bool, alive: Callable[[], None] | None = None, ahead: float = 0.5) -> TaskStatus:
+        """Wait for the trial's end, or until `limit` seconds of it have passed; return the last status.
+
+        lockstep: time is granted in portions of `ahead` seconds, so that a decided trial runs on no further.
+        alive: called about ten times a second; raises when a node of the graph has died.
+        """
+        granted, reached, since = 0.0, -1.0, time.monotonic()
+        while True:
+            status = self._status
+            now = status.time if status else 0.0
+            if status and (status.ended or status.time >= limit - 1e-6):
+                return status
+            if lockstep and now + ahead / 2 >= granted and granted < limit:
+                granted = min(limit, now + ahead)
+                self.run_until(granted)
+            if now != reached:
+                reached, since = now, time.monotonic()
+            elif time.monotonic() - since > self.progress_deadline:
+                raise GraphError(f"the trial stands still at {now:.2f} s of {limit:.1f} s since {self.progress_deadline:.0f} s")
+            if alive:
+                alive()
+            with self._changed:
+                if self._status is status:
+                    self._changed.wait(timeout=0.1)
+
+    def set_parameters(self, node: str, values: dict[str, Any]) -> None:
+        """Set parameters of another node. Raises GraphError with the node's own reason when it refuses."""
+        request = SetParameters.Request()
+        request.parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        answer = self._call(SetParameters, f"{node}/set_parameters", request)
+        for name, result in zip(values, answer.results):
+            if not result.successful:
+                raise GraphError(f"{node} refused {name}={values[name]!r}: {result.reason}")
+
+    def trigger(self, service: str) -> str:
+        """Call a std_srvs/Trigger service and return its message. Raises GraphError when it refuses."""
+        answer = self._call(Trigger, service, Trigger.Request())
+        if not answer.success:
+            raise GraphError(f"{service} refused: {answer.message}")
+        return str(answer.message)
+
+    def _call(self, kind: type, name: str, request: Any) -> Any:
+        client = self._clients.get((name, kind))
+        if client is None:
+            client = self._clients[name, kind] = self.node.create_client(kind, name)
+        if not client.wait_for_service(timeout_sec=self.deadline):
+            raise GraphError(f"service {name} did not appear within {self.deadline:.0f} s: is its node running?")
+        done = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(self.deadline):
+            raise GraphError(f"service {name} did not answer within {self.deadline:.0f} s")
+        return future.result()
+
+    def _on_status(self, message: DiagnosticStatus) -> None:
+        values = {pair.key: pair.value for pair in message.values}
+        with self._changed:
+            self._status = TaskStatus(message.message, int(values["seed"]), float(values["time"]), values)
+            self._changed.notify_all()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
