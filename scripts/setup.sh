@@ -25,8 +25,9 @@ PATH=$(printf %s "$PATH" | tr ':' '\n' | { grep -vxF "$VENV/bin" || true; } | pa
 ros_sourced() { [ -n "${ROS_DISTRO:-}" ] || { [ -n "${AMENT_PREFIX_PATH:-}" ] && [ "${AMENT_PREFIX_PATH}" != "$VENV" ]; }; }
 
 key() {  # changes whenever the environment would be made differently
-  { cat setup.py scripts/setup.sh; echo "$PWD ${PYTHON:-} ${ROS_DISTRO:-}"; ros_sourced && echo "${AMENT_PREFIX_PATH:-}"; } \
-    | sha256sum | cut -d' ' -f1
+  local ros=""
+  if ros_sourced; then ros="${ROS_DISTRO:-} ${AMENT_PREFIX_PATH:-}"; fi
+  { cat setup.py scripts/setup.sh; echo "$PWD ${PYTHON:-} $ros"; } | sha256sum | cut -d' ' -f1
 }
 
 as_root() {
@@ -63,7 +64,7 @@ system_libraries() {
 find_python() {  # prints the first supported Python; with a ROS sourced, one that imports rclpy
   local candidate
   for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.13 python3.10}; do
-    command -v "$candidate" >/dev/null && "$candidate" -c "$SUPPORTED" 2>/dev/null || continue
+    if ! "$candidate" -c "$SUPPORTED" 2>/dev/null; then continue; fi
     if ros_sourced && ! "$candidate" -c 'import rclpy' 2>/dev/null; then continue; fi
     command -v "$candidate"
     return
@@ -80,7 +81,7 @@ make_environment() {
     python=$(find_python) || fail "needs Python 3.10 - 3.13; found $(python3 --version 2>&1). Set PYTHON=/path/to/python3.x"
   }
   "$python" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv "$(basename "$(readlink -f "$python")")-venv"
-  ros_sourced && { site=true; options=(--system-site-packages); }
+  if ros_sourced; then site=true; options=(--system-site-packages); fi
   if [ -e "$VENV" ]; then
     [ -x "$VENV/bin/python" ] && grep -q "include-system-site-packages = $site" "$VENV/pyvenv.cfg" \
       && [ "$("$VENV/bin/python" -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)" \
@@ -94,7 +95,7 @@ make_environment() {
 pip_install() {  # pip_install ARGUMENTS...: quiet but for the larger downloads; the whole output is in $LOG
   # Without errexit and with pipefail the status is pip's.
   if ! PIP_DISABLE_PIP_VERSION_CHECK=1 "$VENV/bin/python" -m pip install --progress-bar off "$@" 2>&1 | tee -a "$LOG" \
-    | awk '/Downloading .*(MB|GB)/ && !/\.metadata/ {sub(/^ +/, ""); print "        " substr($0, 1, 100); fflush()}
+    | awk '/Downloading .*\(([5-9]|[1-9][0-9]+)\.[0-9] (MB|GB)/ {sub(/^ +/, ""); print "        " substr($0, 1, 100); fflush()}
            /^Installing collected/ {print "        installing"; fflush()}'; then
     grep '^ERROR' "$LOG" | tail -n 1 >&2 || true
     fail "pip install failed; the whole output is in $LOG"
@@ -117,20 +118,9 @@ install_torch() {  # PyPI's Linux build of torch brings several GB of CUDA: only
   pip_install "${index[@]}" -c "$1" "$TORCH"
 }
 
-# A sourced ROS was built against its own numpy, and its launch_testing breaks pytest 8 and later.
-write_constraints() {
+write_constraints() {  # launch_testing, part of a sourced ROS, breaks pytest 8 and later
   : >"$1"
-  ros_sourced || return 0
-  "$VENV/bin/python" - >"$1" <<'PYTHON'
-import importlib.util
-try:
-    import numpy
-    print("numpy<2" if numpy.__version__.startswith("1.") else "")
-except ImportError:
-    pass
-if importlib.util.find_spec("launch_testing"):
-    print("pytest<8")
-PYTHON
+  if "$VENV/bin/python" -c 'import launch_testing' 2>/dev/null; then echo "pytest<8" >"$1"; fi
 }
 
 main() {

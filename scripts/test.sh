@@ -2,7 +2,7 @@
 # Passes the checks and the tests: bash scripts/test.sh [--fast] [pytest arguments]
 # --fast leaves out the slow tests and the install modes. Sets everything up on its first run.
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 fast=false
 if [ "${1:-}" = --fast ]; then fast=true; shift; fi

@@ -26,11 +26,10 @@ ContractName = Annotated[str, typer.Option(help="contract file, or its name in c
 def contract_check(file: Path) -> None:
     """Read a contract and say what is wrong with it; also checks its joints against the URDF it names."""
     from vla_ros.contract import check_joints, load_contract
-    from vla_ros.kinematics import joint_limits
-    from vla_ros.robot import load_urdf
+    from vla_ros.robot import load_urdf, movable_joints
 
     contract = load_contract(file)
-    check_joints(contract, joint_limits(load_urdf(contract.urdf)))
+    check_joints(contract, movable_joints(load_urdf(contract.urdf)))
     print(
         f"{contract.source}: good: {contract.robot}, {len(contract.observation)} streams at {contract.rate:g} Hz, "
         f"{len(contract.action.names)} actions in {contract.action.space}"

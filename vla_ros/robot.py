@@ -31,6 +31,15 @@ def load_urdf(path: str | Path, **xacro_args: str) -> str:
     return text
 
 
+def movable_joints(urdf_xml: str) -> tuple[str, ...]:
+    """Return the names of the joints that move, in the URDF's order."""
+    return tuple(
+        joint.attrib["name"]
+        for joint in ET.fromstring(urdf_xml).iter("joint")
+        if joint.attrib.get("type", "fixed") != "fixed" and "name" in joint.attrib
+    )
+
+
 def _expand(file: Path, args: dict[str, str]) -> str:
     import xacro
 

@@ -42,7 +42,7 @@ def evaluate(setting: Evaluation, say: Callable[[str], None] = print) -> Report:
     """
     started = time.monotonic()
     contract = setting.contract or str(setting.checkpoint / "contract.yaml")
-    limit = get_task(setting.task).limit
+    limit = get_task(setting.task).time_limit
     specs = bring_up(
         contract=contract,
         task=setting.task,

@@ -7,6 +7,7 @@ go on. With the parameter ``autostart`` (the default) ``run_node`` configures an
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
@@ -20,11 +21,16 @@ import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+
 from vla_ros.errors import VlaRosError
+from vla_ros.ros.environment import PARENT, READY
 from vla_ros.ros.params import declare
 
 CONFIGURATION_ERROR = 1
 CRASH = 2
+PR_SET_PDEATHSIG = 1
+LAST_RESORT = 20.0  # [s] after the signal to stop, a node that still hangs ends itself
 
 
 class ManagedNode(LifecycleNode):
@@ -72,6 +78,7 @@ class ManagedNode(LifecycleNode):
         for trigger in (self.trigger_configure, self.trigger_activate):
             if trigger() != TransitionCallbackReturn.SUCCESS:
                 raise self.failure or VlaRosError(f"{self.get_name()} did not start")
+        print(READY, self.get_name(), flush=True)
 
     def finish(self) -> None:
         """Deactivate and clean up from whatever state the node is in."""
@@ -123,17 +130,15 @@ class ManagedNode(LifecycleNode):
 
 
 def make_executor() -> Executor:
-    """Return rclpy's EventsExecutor where the release has one (Jazzy 7.1 and later), else a SingleThreadedExecutor.
+    """Return a SingleThreadedExecutor, or rclpy's experimental EventsExecutor if VLA_ROS_EXECUTOR=events asks for it.
 
-    Set VLA_ROS_EXECUTOR=single to force the latter.
+    The EventsExecutor of the rclpy 7.1.6 wheels calls no callback and never releases the interpreter, so it is not
+    the default; Humble has none.
     """
-    if os.environ.get("VLA_ROS_EXECUTOR") != "single":
-        try:
-            from rclpy.experimental import EventsExecutor
-        except ImportError:
-            pass
-        else:
-            return EventsExecutor()
+    if os.environ.get("VLA_ROS_EXECUTOR") == "events":
+        from rclpy.experimental import EventsExecutor
+
+        return EventsExecutor()
     return SingleThreadedExecutor()
 
 
@@ -143,8 +148,9 @@ def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None =
     0: stopped by a signal. 1: a VlaRosError (configuration or run time), with one line ``vla_ros: <message>`` on
     stderr. 2: a defect, with its traceback.
     """
+    _end_with_parent()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    stop = rclpy.task.Future()
+    stop = Future()
     restore = _on_signal(lambda: stop.done() or stop.set_result(None))
     node: ManagedNode | None = None
     executor = make_executor()
@@ -174,6 +180,16 @@ def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None =
         rclpy.try_shutdown()
 
 
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the process named by VLA_ROS_PARENT dies; end now if it already has."""
+    parent = os.environ.pop(PARENT, "")
+    if not parent or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        sys.exit(CONFIGURATION_ERROR)
+
+
 def _freeze_garbage() -> None:
     """Move everything loaded at start out of the collector's sight, so that its pauses stay short."""
     gc.collect()
@@ -198,6 +214,9 @@ def _on_signal(callback: Callable[[], object]) -> Callable[[], None]:
             if received == b"\0":
                 return
             callback()
+            watchdog = threading.Timer(LAST_RESORT, os._exit, (CRASH,))
+            watchdog.daemon = True
+            watchdog.start()
 
     thread = threading.Thread(target=wait, name="signals", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Drive one trial after another on a running simulated graph: reset, instruct, choose the source, watch the outcome.
+"""Drive one trial after another on a running simulated graph: reset, choose the source, watch the outcome.
 
 Used by evaluation and by demonstration collection. Every wait has a deadline and raises GraphError when it passes.
 """
@@ -18,11 +18,9 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
-from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from vla_ros.errors import GraphError
@@ -61,8 +59,6 @@ class TrialDriver:
         self._executor.add_node(self.node)
         self._changed = threading.Condition()
         self._status: TaskStatus | None = None
-        self._instruction = ""
-        self._instructions = self.node.create_publisher(String, "/instruction", LATCHED)
         self._run_until = self.node.create_publisher(Time, "/sim/run_until", LATCHED)
         self.node.create_subscription(DiagnosticStatus, "/sim/task_status", self._on_status, COMMAND)
         self._clients: dict[tuple[str, type], Any] = {}
@@ -87,34 +83,23 @@ class TrialDriver:
         """The newest task status, or None before the first."""
         return self._status
 
-    def reset(self, task: str, seed: int) -> dict[str, Any]:
-        """Put the scene of `seed` up and return the simulator's description of it (seed, task, instruction, target)."""
-        self.set_parameters(SIMULATOR, {"task": task, "seed": seed})
+    def reset(self, task: str, seed: int, instruction: str | None = None) -> dict[str, Any]:
+        """Put the scene of `seed` up and return the simulator's description of it: seed, task, instruction, target.
+
+        The simulator says the instruction on /instruction: the scene's own, or `instruction` in its place.
+        """
+        self.set_parameters(SIMULATOR, {"task": task, "seed": seed, "instruction": instruction or ""})
         with self._changed:
             self._status = None
         return dict(json.loads(self.trigger(f"{SIMULATOR}/reset")))
 
-    def instruct(self, text: str) -> None:
-        """Publish the instruction and wait until every subscriber has it."""
-        self._instruction = text
-        self._instructions.publish(String(data=text))
-        if not self._instructions.wait_for_all_acked(Duration(seconds=self.deadline)):
-            raise GraphError(f"the instruction was not received within {self.deadline:.0f} s")
-
     def start(self, task: str, seed: int, source: str, instruction: str | None = None) -> dict[str, Any]:
-        """Reset to `seed`, say the scene's instruction (or `instruction`) and give `source` the arm.
-
-        The scene is reset again when the instruction changed, so that no node saw the new scene with the old words.
-        """
+        """Reset to `seed` and give `source` the arm; return the scene, see `reset`."""
         self.select("")
         self.trigger(f"{GATE}/release")
-        scene = self.reset(task, seed)
-        words = instruction or str(scene["instruction"])
-        if words != self._instruction:
-            self.instruct(words)
-            scene = self.reset(task, seed)
+        scene = self.reset(task, seed, instruction)
         self.select(source)
-        return scene | {"instruction": words}
+        return scene
 
     def select(self, source: str) -> None:
         """Give the arm to `source` ("" for none)."""

@@ -20,7 +20,10 @@ from vla_ros.errors import SimulationError
 TIMESTEP = 1 / 600  # [s]
 PAD_SUFFIX = "_pad"
 CAMERA_SUFFIX = "_camera"
-SERVO_BANDWIDTH = 80.0  # [rad/s] of every joint's position servo, critically damped at the home pose
+SERVO_BANDWIDTH = {  # [rad/s] of the position servos, critically damped at the home pose
+    mujoco.mjtJoint.mjJNT_HINGE: 50.0,
+    mujoco.mjtJoint.mjJNT_SLIDE: 80.0,
+}
 ARMATURE_PER_EFFORT = 0.002  # [kg m^2 / Nm] rotor inertia seen through the gears, larger for stronger joints
 ROBOT, SCENE = 1, 2  # contact bits: robot parts do not collide with each other, everything else does
 TOOL_MARK = "tool_wrench"
@@ -84,9 +87,10 @@ def tune_servos(model: Any, data: Any) -> None:
     inertia = np.zeros((model.nv, model.nv))
     mujoco.mj_fullM(model, data, inertia)
     for actuator in range(model.nu):
-        dof = model.jnt_dofadr[model.actuator_trnid[actuator, 0]]
-        kp = inertia[dof, dof] * SERVO_BANDWIDTH**2
-        kv = 2 * inertia[dof, dof] * SERVO_BANDWIDTH
+        joint = model.actuator_trnid[actuator, 0]
+        dof, bandwidth = model.jnt_dofadr[joint], SERVO_BANDWIDTH[mujoco.mjtJoint(model.jnt_type[joint])]
+        kp = inertia[dof, dof] * bandwidth**2
+        kv = 2 * inertia[dof, dof] * bandwidth
         model.actuator_gainprm[actuator, 0] = kp
         model.actuator_biasprm[actuator, :3] = (0.0, -kp, -kv)
 
@@ -127,7 +131,7 @@ def _dress_robot(model: RobotModel) -> None:
             if body.name.endswith(PAD_SUFFIX):
                 geom.name = body.name
                 geom.condim, geom.priority = 4, 1
-                geom.friction = (1.2, 0.02, 0.0001)
+                geom.friction, geom.solref = (1.2, 0.02, 0.0001), (0.006, 1.0)
     for joint in model.spec.joints:
         joint.armature = ARMATURE_PER_EFFORT * joint.actfrcrange[1]
         joint.actgravcomp = True  # a reported effort includes what holds the arm up, as on hardware
@@ -146,9 +150,11 @@ def _add_sensors(model: RobotModel) -> None:
     for short, camera in model.cameras.items():
         body = spec.body(camera.frame)
         if body is None:
-            raise SimulationError(f"camera '{camera.name}' is in frame '{camera.frame}', which is not a link of the URDF")
+            raise SimulationError(
+                f"camera '{camera.name}': its frame '{camera.frame}' is not a link of the URDF"
+            )
         vertical = 2 * math.degrees(math.atan(math.tan(camera.hfov / 2) * 3 / 4))
-        body.add_camera(name=short, fovy=vertical, quat=(0, 1, 0, 0))  # MuJoCo looks along -z, optical along +z
+        body.add_camera(name=short, fovy=vertical, quat=(0, 1, 0, 0))  # MuJoCo looks along -z, optical +z
     spec.body(model.wrench_body).add_site(name=TOOL_MARK)
     for kind in (mujoco.mjtSensor.mjSENS_FORCE, mujoco.mjtSensor.mjSENS_TORQUE):
         spec.add_sensor(type=kind, objtype=mujoco.mjtObj.mjOBJ_SITE, objname=TOOL_MARK)
@@ -177,9 +183,13 @@ def _initial_values(root: ET.Element) -> dict[str, float]:
 
 def _wrench_body(root: ET.Element) -> str:
     """Return the child link of the joint that carries the force/torque sensor."""
-    children = {str(j.get("name")): str(c.get("link")) for j in root.findall("joint") if (c := j.find("child")) is not None}
+    children = {
+        str(joint.get("name")): str(child.get("link"))
+        for joint in root.findall("joint")
+        if (child := joint.find("child")) is not None
+    }
     for block in root.findall("gazebo"):
         sensor = block.find("sensor")
         if sensor is not None and sensor.get("type") == "force_torque":
             return children[str(block.get("reference"))]
-    raise SimulationError("the URDF has no <gazebo> sensor of type force_torque, so there is no wrench to report")
+    raise SimulationError("the URDF has no <gazebo> sensor of type force_torque to read the wrench from")

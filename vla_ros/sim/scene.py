@@ -14,27 +14,38 @@ COLOURS = {
     "blue": (0.08, 0.22, 0.85, 1.0),
 }
 TABLE_RGBA = (0.80, 0.76, 0.69, 1.0)
+FLOOR_RGBA = (0.42, 0.45, 0.48, 1.0)
+LEG_RGBA = (0.30, 0.30, 0.32, 1.0)
+RIM_RGBA = (0.95, 0.95, 0.95, 1.0)
 BIN_RGBA = (0.33, 0.28, 0.36, 1.0)
+GHOST = {"contype": 0, "conaffinity": 0}  # seen, not felt
 BOX, CYLINDER = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
 
 
 def add_table(spec: Any) -> None:
     """Add a table whose top is the plane z = 0 [m] of base_link, a floor and even light."""
     world = spec.worldbody
-    _solid(world.add_geom(name="table", type=BOX, size=(0.40, 0.55, 0.02), pos=(0.25, 0, -0.02), rgba=TABLE_RGBA))
-    _solid(world.add_geom(name="floor", type=BOX, size=(3, 3, 0.02), pos=(0, 0, -0.72), rgba=(0.42, 0.45, 0.48, 1)))
+    _solid(
+        world.add_geom(name="table", type=BOX, size=(0.4, 0.55, 0.02), pos=(0.25, 0, -0.02), rgba=TABLE_RGBA)
+    )
+    _solid(world.add_geom(name="floor", type=BOX, size=(3, 3, 0.02), pos=(0, 0, -0.72), rgba=FLOOR_RGBA))
     for x in (-0.10, 0.60):
         for y in (-0.50, 0.50):
-            world.add_geom(type=BOX, size=(0.025, 0.025, 0.33), pos=(x, y, -0.37), rgba=(0.3, 0.3, 0.32, 1), contype=0, conaffinity=0)
-    sky = spec.add_texture(name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT)
+            world.add_geom(type=BOX, size=(0.025, 0.025, 0.33), pos=(x, y, -0.37), rgba=LEG_RGBA, **GHOST)
+    sky = spec.add_texture(name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX)
+    sky.builtin = mujoco.mjtBuiltin.mjBUILTIN_GRADIENT
     sky.rgb1, sky.rgb2, sky.width, sky.height = (0.86, 0.89, 0.93), (0.62, 0.66, 0.72), 64, 384
     spec.visual.headlight.ambient = (0.35, 0.35, 0.35)
     spec.visual.headlight.diffuse = (0.15, 0.15, 0.15)
     spec.visual.headlight.specular = (0.0, 0.0, 0.0)
     for x, y, strength in ((0.9, 0.7, 0.45), (-0.2, -0.8, 0.30)):
         world.add_light(
-            pos=(x, y, 1.6), dir=(0.3 - x, -y, -1.6), type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-            castshadow=False, diffuse=(strength,) * 3, specular=(0.08,) * 3,
+            pos=(x, y, 1.6),
+            dir=(0.3 - x, -y, -1.6),
+            type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+            castshadow=False,
+            diffuse=(strength,) * 3,
+            specular=(0.08,) * 3,
         )
 
 
@@ -50,18 +61,20 @@ def add_cube(spec: Any, name: str, colour: str, size: float) -> None:
 def add_disc(spec: Any, name: str, colour: str, radius: float) -> None:
     """Add a flat coloured marker that tasks place and nothing collides with."""
     body = spec.worldbody.add_body(name=name, mocap=True)
-    body.add_geom(type=CYLINDER, size=(radius, 0.002, 0), pos=(0, 0, 0.001), rgba=(0.95, 0.95, 0.95, 1), contype=0, conaffinity=0)
-    body.add_geom(type=CYLINDER, size=(0.85 * radius, 0.002, 0), pos=(0, 0, 0.002), rgba=COLOURS[colour], contype=0, conaffinity=0)
+    body.add_geom(type=CYLINDER, size=(radius, 0.002, 0), pos=(0, 0, 0.001), rgba=RIM_RGBA, **GHOST)
+    body.add_geom(
+        type=CYLINDER, size=(0.85 * radius, 0.002, 0), pos=(0, 0, 0.002), rgba=COLOURS[colour], **GHOST
+    )
 
 
-def add_bin(spec: Any, name: str, position: tuple[float, float], half: float, height: float) -> None:
-    """Add an open box fixed to the table: inner half width `half`, wall height `height` [m]."""
-    body = spec.worldbody.add_body(name=name, pos=(*position, 0.0))
+def add_bin(spec: Any, name: str, half: float, height: float) -> None:
+    """Add an open box that tasks place and nothing moves: inner half width and wall height [m]."""
+    body = spec.worldbody.add_body(name=name, mocap=True)
     wall, mid = 0.004, half + 0.004
-    shapes = [((half, half, 0.002), (0, 0, 0.002))]
-    for side in (-1, 1):
-        shapes.append(((wall, mid + wall, height / 2), (side * mid, 0, height / 2)))
-        shapes.append(((half, wall, height / 2), (0, side * mid, height / 2)))
+    shapes = [((half, half, 0.002), (0.0, 0.0, 0.002))]
+    for side in (-1.0, 1.0):
+        shapes.append(((wall, mid + wall, height / 2), (side * mid, 0.0, height / 2)))
+        shapes.append(((half, wall, height / 2), (0.0, side * mid, height / 2)))
     for size, pos in shapes:
         _solid(body.add_geom(type=BOX, size=size, pos=pos, rgba=BIN_RGBA))
 

@@ -6,18 +6,18 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.contract import check_joints, load_contract
-from vla_ros.errors import VlaRosError
 from vla_ros.inference import GridTicks, Inference, ObservationFeed
-from vla_ros.kinematics import joint_limits
 from vla_ros.observation import Aligner
 from vla_ros.policy import check_compatible, load_policy
-from vla_ros.robot import load_urdf
+from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics
+from vla_ros.ros.fatal import die
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare
 from vla_ros.ros.qos import COMMAND
@@ -42,7 +42,7 @@ class PolicyNode(ManagedNode):
         instruction = declare(self, "instruction", "", "instruction to begin with; /instruction replaces it")
 
         self._contract = load_contract(contract_name)
-        check_joints(self._contract, joint_limits(load_urdf(self._contract.urdf)))
+        check_joints(self._contract, movable_joints(load_urdf(self._contract.urdf)))
         policy = load_policy(checkpoint, device=device, threads=threads)
         check_compatible(policy.contract, self._contract)
         self._inference = Inference(self._contract, policy)
@@ -67,13 +67,11 @@ class PolicyNode(ManagedNode):
         if self._thread:
             self._thread.join(timeout=10.0)
 
-    def _guarded(self, run: object) -> None:
+    def _guarded(self, run: Callable[[], None]) -> None:
         try:
-            run()  # type: ignore[operator]
-        except Exception as error:  # a thread must not die unseen: the gate holds, the process says why and ends
-            kind = "" if isinstance(error, VlaRosError) else f"{type(error).__name__}: "
-            print(f"vla_ros: policy_node: inference failed: {kind}{error}", file=sys.stderr, flush=True)
-            os._exit(1)
+            run()
+        except Exception as error:  # a thread must not die unseen: the process ends, and the gate holds
+            die(self.get_name(), error)
 
     def _run_realtime(self) -> None:
         _yield_to_the_gate()

@@ -49,7 +49,7 @@ class Task(Protocol):
 
     name: str
     time_limit: float  # [s] a trial longer than this has failed
-    hold: float  # [s] the success condition must hold this long
+    hold: float  # [s] a verdict counts when it has held this long
 
     def build(self, spec: Any) -> None:
         """Add the task's objects to the mujoco.MjSpec."""
@@ -69,7 +69,9 @@ def colour_in(instruction: str) -> str:
     words = re.findall(r"[a-z]+", instruction.lower())
     named = [colour for colour in COLOURS if colour in words]
     if len(named) != 1:
-        raise SimulationError(f"instruction '{instruction}' must name exactly one of the colours {', '.join(COLOURS)}")
+        raise SimulationError(
+            f"instruction '{instruction}' must name exactly one colour of {', '.join(COLOURS)}"
+        )
     return named[0]
 
 

@@ -35,37 +35,45 @@ class PickPlace:
     hold = 0.2
 
     def build(self, spec: Any) -> None:
+        """Add the three cubes and the bin."""
         for colour in COLOURS:
             add_cube(spec, f"{colour}_cube", colour, CUBE)
-        add_bin(spec, BIN, BIN_POSITION, BIN_HALF, BIN_HEIGHT)
+        add_bin(spec, BIN, BIN_HALF, BIN_HEIGHT)
 
     def draw(self, rng: np.random.Generator, seed: int, arm_joints: int) -> Scene:
+        """Draw positions, colour, phrase and start pose."""
         points = scatter(rng, len(COLOURS), AREA, apart=0.095)
         yaws = rng.uniform(-MAX_YAW, MAX_YAW, size=len(COLOURS))
         objects = {
             f"{colour}_cube": flat_pose(x, y, CUBE / 2, yaw)
             for colour, (x, y), yaw in zip(COLOURS, points, yaws, strict=True)
         }
+        objects[BIN] = flat_pose(*BIN_POSITION, 0.0)
         colour = str(rng.choice(list(COLOURS)))
         instruction = str(rng.choice(PHRASES)).format(colour)
-        return Scene(self.name, seed, instruction, f"{colour}_cube", objects, start_offset(rng, arm_joints))
+        offset = start_offset(rng, arm_joints)
+        # Sometimes the fingers are not open: whoever learns the task learns to open empty fingers.
+        gripper = float(rng.uniform(0.0, 0.04)) if rng.random() < 0.3 else 0.04
+        return Scene(self.name, seed, instruction, f"{colour}_cube", objects, offset, gripper)
 
     def retarget(self, scene: Scene, instruction: str) -> Scene:
+        """Go for the colour that the instruction names."""
         return replace(scene, instruction=instruction, target=f"{colour_in(instruction)}_cube")
 
     def judge(self, scene: Scene, view: View) -> Verdict:
+        """Look at where the cubes are, and whether the named one rests there alone."""
         cubes = {name: pose for name, pose in view.objects.items() if name != BIN}
-        if any(_in_bin(pose) for name, pose in cubes.items() if name != scene.target):
+        if any(_inside(pose, view.objects[BIN]) for name, pose in cubes.items() if name != scene.target):
             return "failure"
         target = cubes[scene.target]
         if target[2] < -0.05:
             return "failure"  # fell off the table
         let_go = view.gripper > CUBE / 2 + 0.003 or np.linalg.norm(view.tip - target[:3]) > 0.06
         at_rest = view.speeds[scene.target] < AT_REST
-        return "success" if _in_bin(target) and at_rest and let_go else "running"
+        return "success" if _inside(target, view.objects[BIN]) and at_rest and let_go else "running"
 
 
-def _in_bin(pose: Array) -> bool:
+def _inside(cube: Array, bin_pose: Array) -> bool:
     """True when the cube's centre is between the walls and below their rim."""
-    inside = np.abs(pose[:2] - BIN_POSITION) < BIN_HALF
-    return bool(inside.all() and pose[2] < BIN_HEIGHT)
+    offset = cube[:3] - bin_pose[:3]
+    return bool((np.abs(offset[:2]) < BIN_HALF).all() and offset[2] < BIN_HEIGHT)

@@ -1,0 +1,61 @@
+"""Fixtures of all tests; the helpers for a running graph are in ros_support.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ros_support import RosTest, own_domain
+
+ROOT = Path(__file__).resolve().parent.parent
+PROFILE = ROOT / "config" / "fastdds.xml"
+
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+if PROFILE.exists():  # read when a process makes its first participant
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
+    os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(PROFILE))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in test/ros and test/install, so that -m "not ros" works without a mark in each file."""
+    for item in items:
+        for folder in ("ros", "install"):
+            if ROOT / "test" / folder in item.path.parents:
+                item.add_marker(folder)
+
+
+@pytest.fixture
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A ROS domain id of this test's own, also in ROS_DOMAIN_ID for the processes it starts."""
+    with own_domain() as domain:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        yield domain
+
+
+@pytest.fixture
+def ros(ros_domain: int) -> Iterator[RosTest]:
+    """A node in a context and domain of this test's own; ``ros.wait_for(condition)`` spins it."""
+    pytest.importorskip("rclpy", reason="needs ROS 2: source one, or pip install the extra 'ros'")
+    test = RosTest(ros_domain)
+    yield test
+    test.close()
+
+
+@pytest.fixture(scope="module")
+def module_domain() -> Iterator[int]:
+    """A ROS domain id for a graph that all tests of one file share, also in ROS_DOMAIN_ID."""
+    with own_domain() as domain, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(domain))
+        yield domain
+
+
+@pytest.fixture(scope="module")
+def module_ros(module_domain: int) -> Iterator[RosTest]:
+    """As ``ros``, shared by the tests of one file."""
+    pytest.importorskip("rclpy", reason="needs ROS 2: source one, or pip install the extra 'ros'")
+    test = RosTest(module_domain)
+    yield test
+    test.close()

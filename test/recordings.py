@@ -1,0 +1,67 @@
+"""A small robot and its data, for the tests of recording and reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vla_ros.contract import Contract, parse_contract
+from vla_ros.data import DatasetWriter
+
+FRONT, WRENCH, TAXELS = "observation.images.front", "observation.wrench.tool", "observation.tactile.left"
+TEXT = """
+robot: small
+urdf: none
+rate: {rate}
+observation:
+  observation.images.front: {{topic: /front, kind: image, shape: [48, 64, 3], max_age: 0.07}}
+  observation.state: {{topic: /joint_states, kind: joints, names: [{names}], align: interpolate, rate: 300, max_age: 0.05}}
+  observation.wrench.tool: {{topic: /wrench, kind: wrench, history: 4, rate: 300}}
+  observation.tactile.left: {{topic: /left, kind: taxels, shape: [2, 2, 3], rate: 100}}
+  task: {{topic: /instruction, kind: text}}
+action: {{space: joint_position, names: [{names}], command: {{interface: forward, topic: /commands}}}}
+limits: {{velocity: 1.0, acceleration: 5.0}}
+"""
+
+
+def small_contract(rate: float = 30, names: str = "a.pos, b.pos") -> Contract:
+    """Return a contract with one stream of each kind that can be recorded."""
+    return parse_contract(TEXT.format(rate=rate, names=names), "small.yaml")
+
+
+def picture(k: int) -> npt.NDArray[np.uint8]:
+    """Return a frame that tells its number: a smooth gradient, its brightness rising with k modulo 12."""
+    image = np.empty((48, 64, 3), dtype=np.uint8)
+    image[:] = np.linspace(20, 60, 64).astype(np.uint8)[None, :, None]
+    return image + np.uint8(15 * (k % 12))
+
+
+def number_of(frame: npt.NDArray[np.uint8]) -> int:
+    """Return k modulo 12 of a decoded `picture(k)`."""
+    return round((float(frame.mean()) - float(picture(0).mean())) / 15)
+
+
+def row(k: int) -> dict[str, Any]:
+    """Return row k of an episode; every value tells k."""
+    return {
+        FRONT: picture(k),
+        "observation.state": np.array([k, -k], dtype=np.float32),
+        WRENCH: np.arange(24, dtype=np.float32).reshape(4, 6) + 100 * k,
+        TAXELS: np.arange(12, dtype=np.float32).reshape(2, 2, 3) - k,
+        "action": np.array([k + 1, -k - 1], dtype=np.float64),
+        "sync.age": np.array([0.0, 0.001, 0.002, 0.003]),
+        "sync.stamp": np.array([k, k, k, k]) * 33_333_333,
+    }
+
+
+def record(root: Path, lengths: tuple[int, ...], contract: Contract | None = None, tasks: tuple[str, ...] = ("do it",)) -> None:
+    """Append episodes with these lengths; the instructions take turns, every second episode failed."""
+    with DatasetWriter(root, contract or small_contract()) as writer:
+        for i, length in enumerate(lengths):
+            writer.start_episode(tasks[i % len(tasks)])
+            for k in range(length):
+                writer.add_frame(row(k))
+            writer.save_episode(success=i % 2 == 0)

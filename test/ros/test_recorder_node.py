@@ -1,0 +1,186 @@
+"""recorder_node as a process: commands, refusals, and a dataset that equals what was published."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from recordings import FRONT, TAXELS, WRENCH, number_of, picture, small_contract
+from ros_support import RosTest
+
+from vla_ros.data import Dataset
+
+SECOND = 1_000_000_000
+ROOT = Path(__file__).resolve().parents[2]
+JOINTS, GATE, TEXT = "observation.state", "gate", "task"
+RATES = {FRONT: 30, JOINTS: 300, WRENCH: 300, TAXELS: 100, GATE: 100}
+
+
+class Streams:
+    """Publishes what a robot of the small contract would, by simulated time."""
+
+    def __init__(self, ros: RosTest) -> None:
+        from sensor_msgs.msg import Image, JointState
+        from std_msgs.msg import String
+        from trajectory_msgs.msg import JointTrajectory
+
+        from vla_ros.ros import qos
+        from vla_ros.ros.convert import msg_type_for
+
+        self.ros, self.now = ros, -1
+        self.dead: set[str] = set()
+        topics = {FRONT: "/front", JOINTS: "/joint_states", WRENCH: "/wrench", TAXELS: "/left", GATE: "/gate/action"}
+        types = {FRONT: Image, JOINTS: JointState, WRENCH: msg_type_for("wrench"), TAXELS: Image, GATE: JointTrajectory}
+        reliable = qos.reliable(1000)
+        self.publishers = {key: ros.node.create_publisher(types[key], topics[key], reliable) for key in topics}
+        self.text = ros.node.create_publisher(String, "/instruction", qos.LATCHED)
+        self.text.publish(String(data="do it"))
+
+    def connect(self) -> None:
+        everyone = [*self.publishers.values(), self.text]
+        self.ros.wait_for(lambda: all(p.get_subscription_count() for p in everyone), what="the recorder's subscriptions")
+
+    def run(self, until: float) -> None:
+        """Publish everything up to and including `until` [s] in portions, each received before the next is sent."""
+        while self.now < round(until * SECOND):
+            end = min(self.now + SECOND // 5, round(until * SECOND))
+            for stamp, key, k in sorted(self._due(end)):
+                self.publishers[key].publish(self.message(key, stamp, k))
+            for publisher in self.publishers.values():
+                from rclpy.duration import Duration
+
+                assert publisher.wait_for_all_acked(Duration(seconds=20))
+            self.now = end
+
+    def _due(self, end: int) -> Iterator[tuple[int, str, int]]:
+        for key, rate in RATES.items():
+            k = -(-(self.now + 1) * rate // SECOND)
+            while (stamp := round(k * SECOND / rate)) <= end:
+                if stamp > self.now and key not in self.dead:
+                    yield stamp, key, k
+                k += 1
+
+    def message(self, key: str, stamp: int, k: int) -> Any:
+        from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+        from vla_ros.ros.convert import image_to_message, joints_to_message, to_duration, to_time, wrench_to_message
+
+        t = stamp / SECOND
+        if key == FRONT:
+            return image_to_message(stamp, "front", picture(k), "rgb8")
+        if key == JOINTS:
+            zero = {"a": 0.0, "b": 0.0}
+            return joints_to_message(stamp, {"b": -t, "a": t}, zero, zero)
+        if key == WRENCH:
+            return wrench_to_message(stamp, "tool0", [t] * 6)
+        if key == TAXELS:
+            return image_to_message(stamp, "left", np.full((2, 2, 3), t, dtype=np.float32), "32FC3")
+        message = JointTrajectory(joint_names=["b.pos", "a.pos"])
+        message.header.stamp = to_time(stamp)
+        point = JointTrajectoryPoint(positions=[0.0, 10 + t + 0.02], time_from_start=to_duration(SECOND // 50))
+        message.points = [point]
+        return message
+
+
+@pytest.fixture
+def recorder(ros: RosTest, tmp_path: Path) -> Iterator[tuple[Streams, subprocess.Popen[str], Path]]:
+    (tmp_path / "small.yaml").write_text(small_contract().text)
+    process = start(tmp_path)
+    streams = Streams(ros)
+    streams.connect()
+    yield streams, process, tmp_path / "set"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+
+
+def start(folder: Path, **parameters: object) -> subprocess.Popen[str]:
+    values = {"contract": folder / "small.yaml", "root": folder / "set", "use_sim_time": "true"} | parameters
+    arguments = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
+    command = [sys.executable, "-m", "vla_ros.ros.nodes.recorder_node", "--ros-args", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ.copy(), stderr=subprocess.PIPE, text=True)
+
+
+def command(ros: RosTest, name: str) -> Any:
+    from std_srvs.srv import Trigger
+
+    return ros.call(Trigger, f"/recorder_node/{name}")
+
+
+def started(ros: RosTest) -> int:
+    """Start as soon as the recorder has taken in what was published; return the first row's time."""
+    answer = ros.wait_for(lambda: (a := command(ros, "start")).success and a, what="the start of the recording")
+    return int(json.loads(answer.message)["first"])
+
+
+def test_an_episode_holds_what_was_published(ros: RosTest, recorder: tuple[Streams, Any, Path]) -> None:
+    from builtin_interfaces.msg import Time
+
+    from vla_ros.ros.convert import from_time
+
+    streams, _, root = recorder
+    progress: list[Time] = ros.collect(Time, "/recorder/progress")
+    streams.run(0.1)
+    assert started(ros) == SECOND // 10
+    streams.run(1.5)
+    ros.wait_for(lambda: progress and from_time(progress[-1]) >= 1.5 * SECOND, what="1.5 s recorded")
+    answer = command(ros, "save")
+    assert answer.success, answer.message
+    assert json.loads(answer.message) == {"episode": 0, "rows": 42, "problem": "", "stale_rows": {}}
+    data = Dataset(root)
+    times = 0.1 + np.arange(42) / 30
+    assert data.column(JOINTS) == pytest.approx(np.stack([times, -times], axis=1), abs=1e-6)
+    assert data.column("action")[:, 0] == pytest.approx(10 + times + 1 / 30, abs=1e-5)
+    assert data.column(WRENCH)[:, -1, 0] == pytest.approx(times, abs=1e-6)
+    assert [number_of(frame) for frame in data.frames(FRONT, 0)] == [(3 + k) % 12 for k in range(42)]
+    assert data.episodes[0].task == "do it" and data.episodes[0].success
+
+
+def test_refusals_name_the_stream_or_the_valid_commands(ros: RosTest, recorder: tuple[Streams, Any, Path]) -> None:
+    streams, _, root = recorder
+    streams.dead = {FRONT}
+    streams.run(0.3)
+    answer = ros.wait_for(lambda: "no data yet on /front" in (a := command(ros, "start")).message and a)
+    assert not answer.success and FRONT in answer.message
+    answer = command(ros, "save")
+    assert not answer.success and answer.message == "cannot save while idle; valid: start"
+    streams.dead = set()
+    streams.run(0.6)
+    started(ros)
+    assert command(ros, "discard").success
+    assert Dataset(root).num_episodes == 0
+
+
+def test_a_killed_recorder_costs_the_running_episode_only(ros: RosTest, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(small_contract().text)
+    process = start(tmp_path)
+    streams = Streams(ros)
+    streams.connect()
+    streams.run(0.1)
+    started(ros)
+    streams.run(0.7)
+    assert command(ros, "save").success
+    started(ros)
+    streams.run(1.2)
+    process.kill()
+    process.communicate(timeout=20)
+    data = Dataset(tmp_path / "set")
+    assert data.num_episodes == 1 and len(data.frames(FRONT, 0)) == data.num_frames > 10
+
+
+def test_a_dataset_of_another_contract_ends_the_node_with_one_line(tmp_path: Path, ros_domain: int) -> None:
+    from recordings import record
+
+    record(tmp_path / "set", (3,))
+    (tmp_path / "small.yaml").write_text(small_contract(names="a.pos, c.pos").text)
+    process = start(tmp_path)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert stderr.strip().splitlines()[-1].startswith("vla_ros: dataset") and "another contract" in stderr

@@ -1,0 +1,135 @@
+"""What the tests on a running graph share: a ROS domain of their own, and waits with a deadline."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+# Domain d uses the UDP ports from 7400 + 250 d on; these keep clear of Linux's ephemeral ports (32768-60999).
+DOMAINS = [*range(80, 101), *range(215, 231)]
+
+
+@contextmanager
+def own_domain() -> Iterator[int]:
+    """Yield a ROS domain id that no other test process of this machine uses until the block ends."""
+    folder = Path(tempfile.gettempdir()) / f"vla_ros_domains_{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    start = os.getpid() % len(DOMAINS)
+    for domain in DOMAINS[start:] + DOMAINS[:start]:
+        with open(folder / str(domain), "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain
+            return
+    raise RuntimeError(f"all ROS domains of the tests are in use (locks in {folder})")
+
+
+def wait_until(condition: Callable[[], Any], deadline: float = 20.0, what: str = "the condition") -> Any:
+    """Poll ``condition`` every 5 ms until it is true and return its value; fail after ``deadline`` seconds.
+
+    For events outside of this process (files, other processes). On the graph use ``RosTest.wait_for``.
+    """
+    end = time.monotonic() + deadline
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen within {deadline:g} s")
+        time.sleep(0.005)
+    return value
+
+
+class RosTest:
+    """One test's ROS: a context and domain of its own, a node, and an executor spun while waiting."""
+
+    def __init__(self, domain_id: int) -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.domain_id = domain_id
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain_id)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self._nodes: list[Node] = []
+        self.node = self.add(rclpy.create_node("test", context=self.context))
+
+    def add(self, node: Node) -> Node:
+        """Spin ``node`` (made with ``context=ros.context``) while the test waits; destroy it at the end."""
+        self.executor.add_node(node)
+        self._nodes.append(node)
+        return node
+
+    def wait_for(
+        self, condition: Callable[[], Any], deadline: float = 20.0, what: str = "the condition"
+    ) -> Any:
+        """Spin until ``condition()`` is true and return its value; fail after ``deadline`` seconds."""
+        end = time.monotonic() + deadline
+        while not (value := condition()):
+            if time.monotonic() > end:
+                raise AssertionError(f"{what} did not happen within {deadline:g} s")
+            self.executor.spin_once(timeout_sec=0.02)
+        return value
+
+    def spin_for(self, seconds: float) -> None:
+        """Spin for a while: only to show that something does NOT happen."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.executor.spin_once(timeout_sec=left)
+
+    def collect(self, message_type: type, topic: str, qos: Any = 10) -> list[Any]:
+        """Subscribe and return the list that the messages will be appended to."""
+        received: list[Any] = []
+        self.node.create_subscription(message_type, topic, received.append, qos)
+        return received
+
+    def message(
+        self,
+        message_type: type,
+        topic: str,
+        qos: Any = 10,
+        matching: Callable[[Any], bool] = lambda message: True,
+        deadline: float = 20.0,
+    ) -> Any:
+        """Subscribe and return the first message that ``matching`` accepts."""
+        received: list[Any] = []
+        subscription = self.node.create_subscription(message_type, topic, received.append, qos)
+
+        def first() -> Any:
+            while received:
+                if matching(received[0]):
+                    return received[0]
+                received.pop(0)
+            return None
+
+        try:
+            return self.wait_for(first, deadline, f"a matching message on {topic}")
+        finally:
+            self.node.destroy_subscription(subscription)
+
+    def call(self, service_type: type, name: str, request: Any = None, deadline: float = 20.0) -> Any:
+        """Call the service ``name`` once it is there and return its response."""
+        client = self.node.create_client(service_type, name)
+        try:
+            self.wait_for(client.service_is_ready, deadline, f"service {name}")
+            future = client.call_async(request if request is not None else service_type.Request())
+            self.wait_for(future.done, deadline, f"an answer of service {name}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def close(self) -> None:
+        """Destroy the nodes and shut the context down."""
+        for node in reversed(self._nodes):
+            self.executor.remove_node(node)
+            node.destroy_node()
+        self.executor.shutdown()
+        self.context.try_shutdown()

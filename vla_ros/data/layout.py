@@ -1,0 +1,148 @@
+"""Where a dataset's files lie, and how a finished episode gets there.
+
+An episode is built in the hidden folder ``.vla_ros/recording`` as a tree of the very files it adds or replaces. When all
+are synced, the folder is renamed to ``.vla_ros/commit``: that single rename is the commit. The files are then moved to
+their places, ``meta/info.json`` last, so that a reader sees the episode whole or not at all. Whoever opens the
+dataset for writing next finishes a commit that was cut short, and removes a recording that was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vla_ros.errors import DatasetError
+
+CODEBASE_VERSION = "v3.0"
+CHUNK_FILES = 1000  # files per chunk folder
+INFO = "meta/info.json"
+STATS_FILE = "meta/stats.json"
+TASKS = "meta/tasks.parquet"
+CONTRACT = "meta/contract.yaml"
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+HIDDEN = ".vla_ros"
+_MOVED_LAST = (STATS_FILE, INFO)
+
+
+def file_location(number: int) -> tuple[int, int]:
+    """Return (chunk_index, file_index) of the number-th file of a kind."""
+    return divmod(number, CHUNK_FILES)
+
+
+class FolderLock:
+    """Keeps a second writer out of a dataset for as long as it is held (also lost when the process dies)."""
+
+    def __init__(self, root: Path) -> None:
+        hidden = root / HIDDEN
+        try:
+            hidden.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(hidden / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise DatasetError(f"dataset '{root}' cannot be written: {error}") from None
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._fd)
+            raise DatasetError(f"dataset '{root}' is being written by another recorder") from None
+
+    @property
+    def released(self) -> bool:
+        """True once release() was called."""
+        return self._fd < 0
+
+    def release(self) -> None:
+        """Let others write."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def recording_folder(root: Path) -> Path:
+    """Return the folder in which the running episode is built."""
+    return root / HIDDEN / "recording"
+
+
+def clean(root: Path) -> list[str]:
+    """Finish an interrupted commit and remove an interrupted recording; return one line about each."""
+    report = []
+    commit = root / HIDDEN / "commit"
+    if commit.exists():
+        _move_into_place(root, commit)
+        report.append("finished a commit that had been interrupted")
+    recording = recording_folder(root)
+    if recording.exists():
+        shutil.rmtree(recording)
+        report.append("removed the unfinished episode of an interrupted recording")
+    return report
+
+
+def commit_pending(root: Path) -> bool:
+    """Return True if a commit has been cut short; `clean` finishes it."""
+    return (root / HIDDEN / "commit").exists()
+
+
+def commit(root: Path) -> None:
+    """Make the recording folder's files part of the dataset, atomically and durably."""
+    recording, commit_folder = recording_folder(root), root / HIDDEN / "commit"
+    sync_tree(recording)
+    os.rename(recording, commit_folder)
+    _sync(root / HIDDEN)
+    _move_into_place(root, commit_folder)
+
+
+def _move_into_place(root: Path, folder: Path) -> None:
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    for relative in sorted(files, key=lambda path: _MOVED_LAST.index(str(path)) if str(path) in _MOVED_LAST else -1):
+        target = root / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder / relative, target)
+        _sync(target.parent)
+    shutil.rmtree(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically: its readers see the old text or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write JSON as text that a person can read."""
+    write_text(path, json.dumps(data, indent=4) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises DatasetError naming the file when it is missing or not one."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DatasetError(f"'{path}' cannot be read: {error}") from None
+    if not isinstance(data, dict):
+        raise DatasetError(f"'{path}' holds a {type(data).__name__}, want a JSON object")
+    return data
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder` to the disk."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,193 @@
+"""From sensor streams to the rows of an episode, on an exact time grid.
+
+Rows are not made by a loop that must keep up: row k is filled once everything up to its time has arrived, from the
+same buffers and by the same `Aligner.align` that live inference uses. Its action is what the gate really sent: the
+setpoint for the time of row k + 1. Time is given by the caller; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vla_ros.contract import Contract
+from vla_ros.data.features import AGE, STAMP, frames_per_second, sync_names
+from vla_ros.data.writer import DatasetWriter
+from vla_ros.errors import DatasetError
+from vla_ros.observation import Aligner, Observation
+
+NANOSECONDS = 1_000_000_000
+ACTION_GAP = 0.1  # [s] the largest gap between two setpoints of a gate that is alive
+KEEP_ACTIONS = 4096
+
+
+class EpisodeRecorder:
+    """Fills the episodes of `writer` from `aligner` (which the caller feeds) and the gate's setpoints.
+
+    States: ``idle``, ``recording``, ``saving``. Rows lie at times k / rate, so that a simulation's sensors, which
+    have the same grid, are met exactly. grace [s]: how long after a row's time a stream that is late is waited
+    for; then the row takes its last value, and its age says so. `problem` says why recording stopped by itself;
+    the rows before it are right and may be saved.
+    """
+
+    def __init__(self, contract: Contract, writer: DatasetWriter, aligner: Aligner | None = None, grace: float = 0.3) -> None:
+        self.contract = contract
+        self.writer = writer
+        self.aligner = aligner or Aligner(contract)
+        self.grace = round(grace * NANOSECONDS)
+        self.state = "idle"
+        self.problem = ""
+        self.stale_rows: dict[str, int] = {}  # stream to rows of this episode in which it was older than allowed
+        self._fps = frames_per_second(contract)
+        self._sync = sync_names(contract)
+        self._text = next((stream.key for stream in contract.streams("text")), None)
+        self._sensors = [self.aligner.buffers[key] for key in self._sync]
+        self._action_times: list[int] = []
+        self._actions: list[npt.NDArray[np.float64]] = []
+        self._next = 0  # grid index of the next row
+        self._first = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows of the running episode."""
+        return self.writer.rows
+
+    @property
+    def first(self) -> int:
+        """Time of the running episode's first row [ns]."""
+        return self._grid(self._first)
+
+    @property
+    def progress(self) -> int:
+        """Time [ns] up to which the running episode is filled: that of its next row."""
+        return self._grid(self._next)
+
+    def action(self, stamp: int, values: npt.NDArray[np.float64]) -> None:
+        """Take a setpoint of the gate [D], in the contract's order, that is to be reached at `stamp` [ns].
+
+        A stamp at or before an earlier one replaces what was planned from then on (the clock jumped, or a new plan).
+        """
+        if len(values) != len(self.contract.action.names):
+            raise DatasetError(f"the gate's action has {len(values)} values, the contract {len(self.contract.action.names)}")
+        if self._action_times and stamp <= self._action_times[-1]:
+            keep = bisect_left(self._action_times, stamp)
+            del self._action_times[keep:], self._actions[keep:]
+        self._action_times.append(stamp)
+        self._actions.append(np.array(values, dtype=np.float64))
+        if len(self._actions) > 2 * KEEP_ACTIONS:
+            del self._action_times[:KEEP_ACTIONS], self._actions[:KEEP_ACTIONS]
+
+    def start(self, now: int, task: str | None = None) -> int:
+        """Begin an episode at the next grid time after the newest complete observation; return that time [ns].
+
+        task: the instruction, by default the text stream's. Raises DatasetError unless idle, or naming the stream
+        that is not valid at `now` [ns].
+        """
+        self._require("idle", "start")
+        seen = self.aligner.latest(now)
+        if seen.invalid:
+            key, reason = next(iter(seen.invalid.items()))
+            raise DatasetError(f"cannot start: {key}: {reason}")
+        if not self._action_times or self._action_times[-1] < seen.stamp - ACTION_GAP * NANOSECONDS:
+            raise DatasetError("cannot start: no action from the gate: is it running?")
+        instruction = task or (str(seen.values[self._text]) if self._text else "")
+        self.writer.start_episode(instruction)
+        self._first = self._next = -(-seen.stamp * self._fps // NANOSECONDS)
+        if self._first and self._grid(self._first - 1) >= seen.stamp:  # the grid is rounded to whole nanoseconds
+            self._first = self._next = self._first - 1
+        self.state, self.problem, self.stale_rows = "recording", "", {}
+        return self.first
+
+    def advance(self, now: int) -> int:
+        """Add every row that is complete, or overdue at `now` [ns]; return how many. Does nothing unless recording.
+
+        What goes wrong, with a stream or the writer, stops the filling and is told by `problem`.
+        """
+        added = 0
+        while self.state == "recording" and not self.problem and self._ready(self._grid(self._next), now):
+            row = self._row(self._grid(self._next))
+            if row is None:
+                break
+            try:
+                self.writer.add_frame(*row)
+            except DatasetError as error:
+                self.problem = str(error)
+                break
+            self._next += 1
+            added += 1
+        return added
+
+    def clock_jumped(self) -> None:
+        """Stop filling the running episode: its time no longer goes on."""
+        if self.state == "recording":
+            self.problem = self.problem or "the clock jumped back"
+
+    def save(self, success: bool = True) -> int:
+        """Commit the episode and return its index. Raises DatasetError unless recording, or if it cannot be saved."""
+        self._require("recording", "save")
+        self.state = "saving"
+        try:
+            return self.writer.save_episode(success)
+        finally:
+            self.state = "idle"
+
+    def discard(self) -> int:
+        """Drop the episode and return how many rows it had. Raises DatasetError unless recording."""
+        self._require("recording", "discard")
+        rows = self.rows
+        self.writer.discard_episode()
+        self.state = "idle"
+        return rows
+
+    def _require(self, state: str, command: str) -> None:
+        if self.state != state:
+            valid = {"idle": "start", "recording": "save, discard", "saving": "none until it is saved"}[self.state]
+            raise DatasetError(f"cannot {command} while {self.state}; valid: {valid}")
+
+    def _grid(self, index: int) -> int:
+        return (2 * index * NANOSECONDS + self._fps) // (2 * self._fps)
+
+    def _ready(self, t: int, now: int) -> bool:
+        due = self._grid(self._next + 1)
+        if not self._action_times or self._action_times[-1] < due:
+            if now > due + self.grace:
+                self.problem = f"no action from the gate for row {self.rows}"
+            return False
+        return now > t + self.grace or all(buffer.newest is not None and buffer.newest >= t for buffer in self._sensors)
+
+    def _row(self, t: int) -> tuple[dict[str, Any], str | None] | None:
+        seen = self.aligner.align(t)
+        missing = [key for key in self.contract.observation if key not in seen.values]
+        action = self._action_at(self._grid(self._next + 1))
+        if missing or action is None:
+            self.problem = f"{missing[0]}: {seen.invalid[missing[0]]}" if missing else f"no action from the gate for row {self.rows}"
+            return None
+        for key in seen.invalid:
+            self.stale_rows[key] = self.stale_rows.get(key, 0) + 1
+        row = {key: seen.values[key] for key in self._sync}
+        row["action"] = action
+        row[AGE] = np.array([seen.age[key] for key in self._sync], dtype=np.float32)
+        row[STAMP] = np.array([seen.stamps[key] for key in self._sync], dtype=np.int64)
+        return row, self._instruction(seen)
+
+    def _instruction(self, seen: Observation) -> str | None:
+        return str(seen.values[self._text]) if self._text else None
+
+    def _action_at(self, t: int) -> npt.NDArray[np.float64] | None:
+        after = bisect_left(self._action_times, t)
+        if after == len(self._action_times):
+            return None
+        t1 = self._action_times[after]
+        if t1 == t:
+            return self._actions[after]
+        if after == 0 or t1 - self._action_times[after - 1] > ACTION_GAP * NANOSECONDS:
+            return None
+        t0 = self._action_times[after - 1]
+        weight = (t - t0) / (t1 - t0)
+        value = (1.0 - weight) * self._actions[after - 1] + weight * self._actions[after]
+        if self.contract.action.space == "ee_pose":
+            value[3:7] /= np.linalg.norm(value[3:7])
+        return value

@@ -1,0 +1,223 @@
+"""Writing a LeRobot v3.0 dataset, one episode at a time, so that a crash costs at most the running episode.
+
+Each episode has files of its own (the format allows it), committed together; see `layout` for how. Video is
+encoded while recording; an episode's rows are small and wait in memory.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from vla_ros.contract import Contract, parse_contract
+from vla_ros.data import layout
+from vla_ros.data.episode import RunningEpisode
+from vla_ros.data.features import dataset_features, frames_per_second
+from vla_ros.data.stats import Stats, merge_stats, stats_from_json, stats_to_json
+from vla_ros.data.tables import read_tasks, tasks_table, write_table
+from vla_ros.data.video import VideoSettings
+from vla_ros.errors import ContractError, DatasetError
+
+DATA_FILE_MB = 100
+VIDEO_FILE_MB = 200
+
+
+class DatasetWriter:
+    """Appends episodes to the dataset in folder `root`, which it creates if need be.
+
+    A row maps the contract's keys to values: images uint8 [H, W, 3], numbers of `StreamSpec.value_shape`, ``action``
+    [D], ``sync.age`` [S] and ``sync.stamp`` [S] (see `features`); ``intervention`` may be left out. Arrays that
+    are writeable are copied.
+
+    `notes` says what was found and repaired on opening. Raises DatasetError if the folder holds something else, a
+    dataset of another contract, or is being written by another.
+    """
+
+    def __init__(self, root: str | Path, contract: Contract, video: VideoSettings | None = None) -> None:
+        self.root = Path(root)
+        self.contract = contract
+        self.fps = frames_per_second(contract)
+        self._video = video or VideoSettings()
+        self.features = dataset_features(contract, self._video.info)
+        self._episode: RunningEpisode | None = None
+        self._info: dict[str, Any] = {}
+        self._tasks: list[str] = []
+        self._stats: dict[str, Stats] = {}
+        self._refuse_strangers()
+        self._lock = layout.FolderLock(self.root)
+        try:
+            self.notes = layout.clean(self.root)
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.finalize()
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes saved in the dataset."""
+        return int(self._info["total_episodes"])
+
+    @property
+    def num_frames(self) -> int:
+        """Rows saved in the dataset."""
+        return int(self._info["total_frames"])
+
+    @property
+    def running(self) -> bool:
+        """True between start_episode() and save_episode() or discard_episode()."""
+        return self._episode is not None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the running episode."""
+        return self._episode.rows if self._episode else 0
+
+    @property
+    def backlog(self) -> int:
+        """Frames that wait to be encoded, over all cameras."""
+        return self._episode.backlog if self._episode else 0
+
+    def start_episode(self, task: str) -> None:
+        """Begin an episode with this instruction. Raises DatasetError while another is running or after finalize()."""
+        if self._lock.released:
+            raise DatasetError(f"dataset '{self.root}' is closed")
+        if self.running:
+            raise DatasetError("an episode is running; valid: add_frame, save_episode, discard_episode")
+        if not task.strip():
+            raise DatasetError("an episode needs an instruction; the text is empty")
+        folder = layout.recording_folder(self.root)
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            self._episode = RunningEpisode(
+                folder, self.features, self.fps, self.num_episodes, self.num_frames, task, self._video
+            )
+        except OSError as error:
+            raise DatasetError(f"dataset '{self.root}' cannot be written: {error}") from None
+
+    def add_frame(self, row: Mapping[str, Any], task: str | None = None) -> int:
+        """Append a row, whose instruction is `task` or the episode's; return its index in the episode.
+
+        Raises DatasetError naming what is missing, unknown or misshapen (the row is then not added), or that the
+        encoder failed.
+        """
+        return self._running().add(row, task)
+
+    def save_episode(self, success: bool = True) -> int:
+        """Commit the running episode and return its index.
+
+        Raises DatasetError if it has no rows or a video's frames do not match them; the episode is then gone.
+        """
+        episode = self._running()
+        try:
+            if not episode.rows:
+                raise DatasetError("the episode has no rows: nothing to save")
+            episode.finish_videos()
+            self._commit(episode, success)
+        except OSError as error:
+            raise DatasetError(f"episode {episode.index} cannot be saved to '{self.root}': {error}") from None
+        finally:
+            self.discard_episode()
+        return episode.index
+
+    def discard_episode(self) -> None:
+        """Give the running episode up; without one, do nothing."""
+        if self._episode is not None:
+            self._episode.abandon()
+            self._episode = None
+            shutil.rmtree(layout.recording_folder(self.root), ignore_errors=True)
+
+    def finalize(self) -> None:
+        """Discard a running episode and let others write. Every saved episode is complete without this."""
+        self.discard_episode()
+        self._lock.release()
+
+    def _running(self) -> RunningEpisode:
+        if self._episode is None:
+            raise DatasetError("no episode is running; valid: start_episode")
+        return self._episode
+
+    def _commit(self, episode: RunningEpisode, success: bool) -> None:
+        tasks = [*self._tasks, *(task for task in dict.fromkeys(episode.tasks) if task not in self._tasks)]
+        stats = merge_stats(self._stats, episode.write(success, tasks))
+        info = self._info | {
+            "total_episodes": self.num_episodes + 1,
+            "total_frames": self.num_frames + episode.rows,
+            "total_tasks": len(tasks),
+            "splits": {"train": f"0:{self.num_episodes + 1}"},
+        }
+        write_table(tasks_table(tasks), episode.folder / layout.TASKS)
+        layout.write_json(episode.folder / layout.STATS_FILE, stats_to_json(stats))
+        layout.write_json(episode.folder / layout.INFO, info)
+        try:
+            layout.commit(self.root)
+        except OSError:
+            if layout.commit_pending(self.root):  # the next to open this dataset finishes it; this writer is out of step
+                self._lock.release()
+            raise
+        self._info, self._tasks, self._stats = info, tasks, stats
+
+    def _refuse_strangers(self) -> None:
+        if self.root.exists() and not self.root.is_dir():
+            raise DatasetError(f"'{self.root}' is a file; want a folder for the dataset")
+        known = (self.root / layout.INFO).exists() or (self.root / layout.HIDDEN).exists()
+        if self.root.exists() and not known and any(self.root.iterdir()):
+            raise DatasetError(f"folder '{self.root}' holds something that is not a dataset; give an empty or a new folder")
+
+    def _open(self) -> None:
+        if (self.root / layout.INFO).exists():
+            self._info = layout.read_json(self.root / layout.INFO)
+            self._refuse_differences()
+            stored = self.num_episodes > 0
+            self._tasks = read_tasks(self.root / layout.TASKS) if stored else []
+            self._stats = stats_from_json(layout.read_json(self.root / layout.STATS_FILE)) if stored else {}
+            return
+        self._info = self._empty_info()
+        try:
+            layout.write_text(self.root / layout.CONTRACT, self.contract.text)
+            layout.write_json(self.root / layout.INFO, self._info)
+        except OSError as error:
+            raise DatasetError(f"dataset '{self.root}' cannot be written: {error}") from None
+
+    def _refuse_differences(self) -> None:
+        path = self.root / layout.CONTRACT
+        try:
+            theirs = parse_contract(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, ContractError) as error:
+            raise DatasetError(f"dataset '{self.root}' cannot be continued without its contract: {error}") from None
+        differences = self.contract.differences(theirs)
+        version = self._info.get("codebase_version")
+        if version != layout.CODEBASE_VERSION:
+            differences.append(f"codebase_version {version}, want {layout.CODEBASE_VERSION}")
+        stored = self._info.get("features", {})
+        for key, feature in self.features.items():
+            shape = stored.get(key, {}).get("shape")
+            if shape != list(feature.shape) and not differences:
+                differences.append(f"feature '{key}' has shape {shape}, want {list(feature.shape)}")
+        if differences:
+            raise DatasetError(f"dataset '{self.root}' was recorded with another contract: {'; '.join(differences)}")
+
+    def _empty_info(self) -> dict[str, Any]:
+        return {
+            "codebase_version": layout.CODEBASE_VERSION,
+            "robot_type": self.contract.robot,
+            "total_episodes": 0,
+            "total_frames": 0,
+            "total_tasks": 0,
+            "chunks_size": layout.CHUNK_FILES,
+            "data_files_size_in_mb": DATA_FILE_MB,
+            "video_files_size_in_mb": VIDEO_FILE_MB,
+            "fps": self.fps,
+            "splits": {},
+            "data_path": layout.DATA_PATH,
+            "video_path": layout.VIDEO_PATH if any(f.is_video for f in self.features.values()) else None,
+            "features": {key: feature.to_json() for key, feature in self.features.items()},
+        }

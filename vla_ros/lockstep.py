@@ -1,0 +1,83 @@
+"""When the gate may compute a tick of a lockstep simulation: as soon as all that belongs to it has arrived, no later.
+
+The simulator publishes what it measured at tick t and waits for the gate's command; so the outcome depends on stamps
+alone, never on who was faster. Times are [ns] since the simulator's reset.
+"""
+
+from __future__ import annotations
+
+from vla_ros.action import NANOSECONDS, ActionChunk
+
+
+class LockstepPacer:
+    """Collects the arrivals of a tick.
+
+    period: of the gate [s]. source_period: of the sources' chunks [s], whose grid is round(k * source_period).
+    needs_wrench: whether a tick also waits for the wrench of its instant.
+    """
+
+    def __init__(self, period: float, source_period: float, needs_wrench: bool) -> None:
+        self._period = round(period * NANOSECONDS)
+        self._source_period = source_period * NANOSECONDS
+        self._needs_wrench = needs_wrench
+        self._last: int | None = None  # the last computed tick
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what has arrived, as after a reset of the simulator."""
+        self._pending: int | None = None
+        self._wrench: int | None = None
+        self._chunks: dict[str, ActionChunk] = {}
+        self._seen: dict[str, int] = {}  # newest stamp of each source, of readable chunks or not
+
+    @property
+    def now(self) -> int:
+        """The tick being waited for, or the last one."""
+        return self._pending if self._pending is not None else (self._last or 0)
+
+    def joints(self, stamp: int) -> bool:
+        """Take the stamp of a joint state; return True when the simulator was reset: its time does not advance."""
+        was_reset = stamp < self.now or stamp == self._last == 0
+        if was_reset:
+            wrench = self._wrench
+            self.clear()
+            if wrench is not None and wrench <= stamp:
+                self._wrench = wrench  # it overtook the joint state
+            self._last = None
+        if stamp % self._period == 0 and stamp != self._last:
+            self._pending = stamp
+        return was_reset
+
+    def wrench(self, stamp: int) -> None:
+        """Take the stamp of a wrench."""
+        self._wrench = stamp
+
+    def chunk(self, source: str, stamp: int, chunk: ActionChunk | None) -> None:
+        """Take a chunk; None when the message could not be read, which is an answer too."""
+        self._seen[source] = stamp
+        if chunk is not None:
+            self._chunks[source] = chunk
+
+    def newest(self, source: str) -> ActionChunk | None:
+        """Return the newest chunk of `source`, which may have come before the source was selected."""
+        return self._chunks.get(source)
+
+    def ready(self, source: str) -> int | None:
+        """Return the tick to compute now that `source` ('' for none) is selected; None: wait. Then call `done`."""
+        tick = self._pending
+        if tick is None:
+            return None
+        if self._needs_wrench and (self._wrench is None or self._wrench < tick):
+            return None
+        if source and self._seen.get(source, -1) < self.due(tick):
+            return None
+        return tick
+
+    def done(self, tick: int) -> None:
+        """Say that `tick` has been computed."""
+        self._last, self._pending = tick, None
+
+    def due(self, t: int) -> int:
+        """Return the newest time of the source's grid that is not after `t`."""
+        k = int((t + 1) / self._source_period)
+        return max(round(i * self._source_period) for i in (k, k + 1) if round(i * self._source_period) <= t)

@@ -1,0 +1,103 @@
+"""The gate's commands on the wire, for each interface of a controller."""
+
+from __future__ import annotations
+
+import array
+from typing import Protocol
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from vla_ros.contract import Contract
+from vla_ros.gate import Command
+from vla_ros.ros import qos
+from vla_ros.ros.convert import to_duration, to_time
+
+
+class CommandWriter(Protocol):
+    """Publishes one command."""
+
+    publisher: Publisher
+
+    def write(self, stamp: int, command: Command) -> None:
+        """Publish `command` of the tick `stamp` [ns]."""
+
+
+class TrajectoryWriter:
+    """For a joint_trajectory_controller: positive times, velocities, and zero velocity at the end.
+
+    The setpoint comes first, then the path that brakes from it: a gate that dies leaves the arm coming to a hold.
+    """
+
+    def __init__(self, node: Node, contract: Contract) -> None:
+        self.publisher = node.create_publisher(JointTrajectory, contract.action.command.topic, qos.COMMAND)
+        self._joints = list(contract.joint_names)
+
+    def write(self, stamp: int, command: Command) -> None:
+        """Publish the setpoint and its braking path."""
+        message = JointTrajectory(joint_names=self._joints)
+        message.header.stamp = to_time(stamp)
+        message.points = [
+            JointTrajectoryPoint(
+                positions=array.array("d", p),
+                velocities=array.array("d", v),
+                time_from_start=to_duration(t - stamp),
+            )
+            for t, p, v in zip(
+                command.times.tolist(), command.positions.tolist(), command.velocities.tolist()
+            )
+        ]
+        self.publisher.publish(message)
+
+
+class ForwardWriter:
+    """For a forward_command_controller: the setpoint's positions in the contract's joint order."""
+
+    def __init__(self, node: Node, contract: Contract) -> None:
+        self.publisher = node.create_publisher(Float64MultiArray, contract.action.command.topic, qos.COMMAND)
+
+    def write(self, stamp: int, command: Command) -> None:
+        """Publish the setpoint."""
+        self.publisher.publish(Float64MultiArray(data=array.array("d", command.positions[0].tolist())))
+
+
+def make_writer(node: Node, contract: Contract) -> CommandWriter:
+    """Return the writer for the contract's command interface."""
+    return (ForwardWriter if contract.action.command.interface == "forward" else TrajectoryWriter)(
+        node, contract
+    )
+
+
+class ActionWriter:
+    """Publishes on /gate/action what was sent, in the contract's action space: what a recorder keeps."""
+
+    def __init__(self, node: Node, contract: Contract) -> None:
+        self._publisher = node.create_publisher(JointTrajectory, "/gate/action", qos.reliable(100))
+        self._names = list(contract.action.names)
+        self._frame = contract.action.frame if contract.action.space == "ee_pose" else ""
+
+    def write(self, stamp: int, command: Command) -> None:
+        """Publish one point: the setpoint and how long after `stamp` [ns] it is for."""
+        message = JointTrajectory(joint_names=self._names)
+        message.header.stamp = to_time(stamp)
+        message.header.frame_id = self._frame
+        message.points = [
+            JointTrajectoryPoint(
+                positions=array.array("d", command.action.tolist()),
+                time_from_start=to_duration(int(command.times[0]) - stamp),
+            )
+        ]
+        self._publisher.publish(message)
+
+
+def other_publishers(node: Node, topic: str) -> list[str]:
+    """Return the full names of nodes that publish on `topic` beside `node`, which publishes there once."""
+    own = node.get_fully_qualified_name()
+    names = [
+        f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+        for info in node.get_publishers_info_by_topic(topic)
+    ]
+    if own in names:
+        names.remove(own)
+    return sorted(names)

@@ -1,0 +1,76 @@
+"""Which Python nodes a bring-up consists of, as plain data: read by `up.py` and by ``launch/bringup.launch.py``.
+
+Imports neither rclpy nor launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vla_ros.contract import load_contract
+
+Value = bool | int | float | str  # of a ROS parameter
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node: its name, which is also its executable's, its module, its parameters, its niceness."""
+
+    name: str
+    module: str
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    nice: int = 0  # added to the priority where permitted: negative is more urgent
+
+
+def bring_up(
+    contract: str = "tabletop_arm",
+    *,
+    sim: bool = True,
+    task: str = "pick_place",
+    seed: int = 0,
+    instruction: str = "",
+    checkpoint: str | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    steps: int = 1,
+    teleop: str | None = None,
+    record: str | None = None,
+    codec: str | None = None,
+    executor: str = "latest",
+    lockstep: bool = False,
+    source: str = "",
+) -> list[NodeSpec]:
+    """Return the nodes of a bring-up, in the order in which they start.
+
+    contract: a file, or a name in config/contracts. sim: the embedded MuJoCo arm; without it the drivers and
+    controllers are someone else's. task, seed, instruction: of the simulated scene ("" for the scene's own words).
+    checkpoint: the policy's folder, on torch `device` with so many CPU `threads`, inferring every `steps` grid steps;
+    None for no policy. teleop: a device ("scripted"), None for none. record: folder of the dataset that the recorder
+    writes with video `codec`, None for none. executor: how the gate overlaps chunks. lockstep: simulated time advances
+    only as granted on /sim/run_until and answered by the gate. source: who has the arm at first ("", policy, teleop).
+    """
+    common: dict[str, Value] = {"contract": contract}
+    if lockstep:
+        common |= {"use_sim_time": True, "lockstep": True}
+    nodes = []
+    if sim:
+        scene: dict[str, Value] = {"task": task, "seed": seed, "instruction": instruction}
+        nodes.append(_node("mujoco_node", common | scene, nice=-5))
+    gate: dict[str, Value] = {"source": source, "executor": executor}
+    if steps != 1:
+        gate["source_period"] = steps / load_contract(contract).rate
+    nodes.append(_node("gate_node", common | gate, nice=-10))
+    if teleop is not None:
+        nodes.append(_node("teleop_node", common | {"device": teleop, "task": task, "seed": seed}))
+    if record is not None:
+        nodes.append(_node("recorder_node", common | {"root": record} | ({"codec": codec} if codec else {}), nice=2))
+    if checkpoint is not None:
+        policy: dict[str, Value] = {"checkpoint": checkpoint, "device": device, "threads": threads, "steps": steps}
+        words: dict[str, Value] = {} if sim or not instruction else {"instruction": instruction}
+        nodes.append(_node("policy_node", common | policy | words, nice=5))
+    return nodes
+
+
+def _node(name: str, parameters: dict[str, Value], nice: int = 0) -> NodeSpec:
+    return NodeSpec(name, f"vla_ros.ros.nodes.{name}", parameters, nice)

@@ -1,0 +1,159 @@
+"""teleop_node: one leader device, as short action chunks on ``/teleop/chunk``; an empty chunk says "hold".
+
+``~/reset`` (std_srvs/Trigger) makes a scripted operator begin anew with the parameter ``seed``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import MarkerArray
+
+from vla_ros.contract import check_joints, load_contract
+from vla_ros.errors import DeviceError, ObservationError
+from vla_ros.kinematics import Kinematics
+from vla_ros.robot import load_urdf, movable_joints
+from vla_ros.ros import qos
+from vla_ros.ros.chunks import chunk_to_message
+from vla_ros.ros.convert import JointReader, from_time
+from vla_ros.ros.diagnostics import OK, WARN, Diagnostics
+from vla_ros.ros.lifecycle import ManagedNode, run_node
+from vla_ros.ros.params import declare
+from vla_ros.teleop import LeaderFollower, WorldWatcher
+from vla_ros.teleop.device import LeaderDevice, TeleopSample
+from vla_ros.teleop.registry import make_device
+
+NANOSECONDS = 1_000_000_000
+DEPTH = 200
+ROUNDING = 1e-6  # stamps are whole nanoseconds: a tick's own stamp may lie this part of a period past it
+
+
+class TeleopNode(ManagedNode):
+    """Reads the device at its rate; in lockstep at the times k / rate, once all that it looks at has arrived."""
+
+    def __init__(self) -> None:
+        super().__init__("teleop_node")
+        self._device: LeaderDevice | None = None
+        self._watcher: WorldWatcher | None = None
+
+    def configure(self) -> None:
+        name = declare(self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True)
+        device = declare(self, "device", "scripted", "leader device: scripted", read_only=True)
+        task = declare(self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True)
+        seed = declare(self, "seed", 0, "seed of the scripted operator, taken over by ~/reset")
+        declare(self, "clutch", True, "False: the operator's hand is off, every chunk says 'hold'")
+        rate = declare(self, "rate", 0.0, "chunks per second [Hz]; 0: the contract's rate", (0.0, 1000.0), read_only=True)
+        points = declare(self, "points", 3, "targets in a chunk, one period apart", (2, 100), read_only=True)
+        self._lockstep = declare(self, "lockstep", False, "act at simulated times k / rate, not by the clock", read_only=True)
+
+        self._contract = load_contract(name)
+        urdf = load_urdf(self._contract.urdf)
+        check_joints(self._contract, movable_joints(urdf))
+        kinematics = Kinematics(urdf, self._contract.joint_names, self._contract.action.tip)
+        self._rate = rate or self._contract.rate
+        self._follower = LeaderFollower(self._contract, kinematics, 1.0 / self._rate, points)
+        self._device = make_device(device, self._contract, kinematics, task, seed)
+        self._device.connect()
+        self._chunks = self.create_publisher(JointTrajectory, "/teleop/chunk", qos.COMMAND)
+        self._diagnostics = Diagnostics(self)
+        self._reason = ""
+        self._tick: int | None = None
+        self._newest = -1
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        if isinstance(self._device, WorldWatcher):
+            self._watcher = self._device
+            self._watch(self._device)
+        if not self._lockstep:
+            self.create_timer(1.0 / self._rate, lambda: self._act(self.stamp()))
+        self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def cleanup(self) -> None:
+        if self._device is not None:
+            self._device.close()
+
+    def _watch(self, device: WorldWatcher) -> None:
+        read = JointReader(self._contract.joint_names, self._contract.state.topic)
+        sensor = qos.sensor(DEPTH, reliable=self._lockstep)
+
+        def on_joints(message: JointState) -> None:
+            try:
+                positions = read(message)
+            except ObservationError as error:
+                self.get_logger().warning(str(error), throttle_duration_sec=2.0)
+                return
+            stamp = from_time(message.header.stamp)
+            if stamp <= self._newest:  # the simulation was reset
+                self._tick = None
+                self._follower.reset()
+            self._newest = stamp
+            device.see_joints(stamp, dict(zip(read.joints, positions.tolist())))
+            self._keep_up(device)
+
+        def on_objects(message: MarkerArray) -> None:
+            if message.markers:
+                poses = {marker.ns: _pose(marker.pose) for marker in message.markers}
+                device.see_objects(from_time(message.markers[0].header.stamp), poses)
+                self._keep_up(device)
+
+        self.create_subscription(JointState, self._contract.state.topic, on_joints, sensor)
+        self.create_subscription(MarkerArray, "/sim/objects", on_objects, sensor)
+        text = next((stream.topic for stream in self._contract.streams("text")), "/instruction")
+        self.create_subscription(String, text, lambda message: device.hear(message.data), qos.LATCHED)
+
+    def _keep_up(self, device: WorldWatcher) -> None:
+        if not self._lockstep or not self.active:
+            return
+        if self._tick is None:
+            self._tick = math.ceil(self._newest * self._rate / NANOSECONDS - ROUNDING)
+        while device.informed(t := round(self._tick * NANOSECONDS / self._rate)):
+            self._act(t)
+            self._tick += 1
+
+    def _act(self, t: int) -> None:
+        if not self.active or self._device is None:
+            return
+        sample: TeleopSample | None = None
+        try:
+            clutch = bool(self.get_parameter("clutch").value)
+            sample = self._device.read(t) if clutch else None
+            chunk = self._follower.chunk(t, sample)
+            reason = "" if sample else getattr(self._device, "reason", "") if clutch else "the clutch is open"
+        except DeviceError as error:
+            chunk, reason = self._follower.chunk(t, None), str(error)
+        self._chunks.publish(chunk_to_message(chunk))
+        if reason != self._reason:
+            self._reason = reason
+            self._report()
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        seed = int(self.get_parameter("seed").value)
+        if self._watcher is not None:
+            self._watcher.restart(seed)
+        self._follower.reset()
+        response.success, response.message = True, f"seed {seed}"
+        return response
+
+    def _report(self) -> None:
+        if self.active:
+            self._diagnostics.publish(WARN if self._reason else OK, self._reason or "leading")
+
+
+def _pose(pose: object) -> np.ndarray:
+    p, q = pose.position, pose.orientation  # type: ignore[attr-defined]
+    return np.array([p.x, p.y, p.z, q.x, q.y, q.z, q.w])
+
+
+def main() -> None:
+    """Run the node until it is told to stop."""
+    sys.exit(run_node(TeleopNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""How a policy is trained: the `training` section of a policy file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+PRECISIONS = ("auto", "bf16", "fp32")
+ENDINGS = ("hold", "mask")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Optimiser, schedule, augmentation and bookkeeping.
+
+    steps, batch: optimiser steps and samples in each. learning_rate: peak, after `warmup` steps, falling as a cosine
+    to `final_rate` times itself. weight_decay: of AdamW, on matrices only. clip: gradient norm. ema: decay of the
+    averaged weights, which are the ones saved. precision: auto is bf16 on a GPU and fp32 elsewhere.
+    end: what chunks say past an episode's end: `hold` its last action, or nothing (`mask`).
+    shift: largest random image shift, as a fraction of the image's width. brightness, contrast: largest relative change.
+    Hue is never changed: instructions name colours. paraphrase: chance that an instruction is seen with made-up words
+    between its own, so that unknown words are ignored.
+    validation: fraction of the episodes held out. validate_every, save_every, log_every: steps.
+    """
+
+    steps: int = 20000
+    batch: int = 64
+    learning_rate: float = 3e-4
+    warmup: int = 500
+    final_rate: float = 0.02
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    ema: float = 0.999
+    precision: str = "auto"
+    end: str = "hold"
+    shift: float = 0.025
+    brightness: float = 0.15
+    contrast: float = 0.15
+    paraphrase: float = 0.5
+    validation: float = 0.05
+    validate_every: int = 1000
+    save_every: int = 1000
+    log_every: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "validate_every", "save_every", "log_every", "learning_rate", "clip"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, want a positive number")
+        for name in ("ema", "validation", "shift", "brightness", "contrast", "paraphrase"):
+            if not 0.0 <= getattr(self, name) < 1.0 and (name, getattr(self, name)) != ("paraphrase", 1.0):
+                raise ValueError(f"{name} is {getattr(self, name)}, want at least 0 and less than 1")
+        for name, valid in (("precision", PRECISIONS), ("end", ENDINGS)):
+            if getattr(self, name) not in valid:
+                raise ValueError(f"{name} '{getattr(self, name)}' is not one of {', '.join(valid)}")
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of step 0, 1, ...: linear warm-up, then a cosine."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        low = self.final_rate
+        return self.learning_rate * (low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+    def ema_at(self, step: int) -> float:
+        """Return the averaging decay of a step: short at first, so that the average forgets the initial weights."""
+        return min(self.ema, (step + 1) / (step + 10))

@@ -1,0 +1,85 @@
+"""One optimiser step, and the validation error."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from vla_ros.contract import Contract
+from vla_ros.policy.config import PolicyConfig
+from vla_ros.policy.model import ActionModel
+from vla_ros.policy.native import ACTION
+from vla_ros.policy.normaliser import Normaliser
+from vla_ros.policy.preprocess import Preprocess
+from vla_ros.policy.targets import Targets
+from vla_ros.train.batches import Batch, Sampler
+from vla_ros.train.config import TrainingConfig
+
+
+class Learner:
+    """The network, its averaged copy and its optimiser. A step depends only on the weights, the seed and its number."""
+
+    def __init__(
+        self, policy: PolicyConfig, contract: Contract, config: TrainingConfig, normaliser: Normaliser,
+        device: torch.device, seed: int, compiled: bool = False,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.config, self.device, self.seed = config, device, seed
+        self.model = ActionModel(policy, contract).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
+        self.normaliser = normaliser.to(device)
+        self.preprocess = Preprocess(policy, contract, self.normaliser)
+        self.targets = Targets(policy.targets, contract).to(device)
+        self.state_key = contract.state.key
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=device.type == "cuda")
+        self._pairs = (list(self.ema.parameters()), list(self.model.parameters()))
+        self._loss = torch.compile(self.model.loss) if compiled else self.model.loss
+        wants_half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+        self._autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=wants_half)
+
+    def step(self, number: int, sampler: Sampler, among: Tensor) -> dict[str, Tensor]:
+        """Do optimiser step `number`; return its loss terms, on the device (nothing here waits for it)."""
+        torch.manual_seed(self.seed * 1_000_003 + number)  # so a resumed training draws what it would have drawn
+        self.model.train()
+        batch = sampler.draw(among, self.config.batch)
+        inputs, actions = self._inputs(batch)
+        with self._autocast:
+            terms = self._loss(inputs, actions, batch.valid, batch.present)
+        terms["loss"].backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip, foreach=True)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.rate_at(number)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._average(self.config.ema_at(number))
+        return {**{name: term.detach() for name, term in terms.items()}, "gradient": norm}
+
+    @torch.no_grad()
+    def validate(self, sampler: Sampler, rows: Tensor, batch: int = 64) -> dict[str, float]:
+        """Return the averaged weights' errors on `rows`, without augmentation.
+
+        "l1": mean absolute error, normalised. "first", "last": of the chunk's first and last target [rad, m].
+        """
+        sums = torch.zeros(3, device=self.device)
+        for part in rows.split(batch):
+            batch_ = sampler.at(part)
+            inputs, wanted = self._inputs(batch_)
+            with self._autocast:
+                predicted = self.ema.sample(inputs)
+            error = (predicted - wanted).abs()
+            physical = (self.normaliser.restore(ACTION, predicted) - self.normaliser.restore(ACTION, wanted)).abs()
+            sums += len(part) * torch.stack([error.mean(), physical[:, 0].mean(), physical[:, -1].mean()])
+        return dict(zip(("l1", "first", "last"), (sums / len(rows)).tolist()))
+
+    def _inputs(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        targets = self.targets.encode(batch.actions, batch.streams[self.state_key])
+        return self.preprocess.tensors(batch.streams), self.normaliser.normalise(ACTION, targets)
+
+    def _average(self, decay: float) -> None:
+        ema, live = self._pairs
+        torch._foreach_lerp_(ema, live, 1.0 - decay)
