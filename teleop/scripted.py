@@ -60,11 +60,13 @@ class ScriptedLeader:
         """Take measured joint positions [rad, m]."""
         if self._joints.add(stamp, np.array([positions[name] for name in self.joint_names])):
             self._began = None
+            self._objects.cut(stamp)
 
     def see_objects(self, stamp: int, poses: Mapping[str, npt.NDArray[np.float64]]) -> None:
         """Take the poses [7] of the objects."""
         if self._objects.add(stamp, dict(poses)):
             self._began = None
+            self._joints.cut(stamp)
 
     def hear(self, instruction: str) -> None:
         """Take an instruction; a new one begins a new task."""
@@ -118,13 +120,18 @@ class _History:
 
     def add(self, stamp: int, value: Any) -> bool:
         """Add a sample; return True if its stamp jumped back, which forgets the others."""
-        jumped = bool(self._stamps) and stamp < self._stamps[-1]
-        if jumped:
-            self._stamps.clear()
-            self._values.clear()
+        jumped = self.cut(stamp)
         self._stamps.append(stamp)
         self._values.append(value)
         del self._stamps[:-KEEP], self._values[:-KEEP]
+        return jumped
+
+    def cut(self, stamp: int) -> bool:
+        """Forget everything if it reaches past `stamp`, to which the clock has come; return whether it did."""
+        jumped = bool(self._stamps) and self._stamps[-1] > stamp
+        if jumped:
+            self._stamps.clear()
+            self._values.clear()
         return jumped
 
     def at(self, t: int) -> tuple[int, Any] | None:

@@ -34,9 +34,14 @@ def build(text: str = TINY, contract: Contract | None = None) -> NativePolicy:
     torch.manual_seed(0)
     contract = contract or picture_contract((60, 80), touch=True)
     config = parse_policy(yaml.safe_load(text), "tiny.yaml")
-    stats = {s.key: np.random.default_rng(0).normal(size=(10, *s.value_shape)) for s in contract.streams("joints", "wrench", "taxels")}
+    stats = {
+        s.key: np.random.default_rng(0).normal(size=(10, *s.value_shape))
+        for s in contract.streams("joints", "wrench", "taxels")
+    }
     stats["action"] = np.random.default_rng(1).normal(size=(10, config.chunk, len(contract.action.names)))
-    return NativePolicy(config, contract, ActionModel(config, contract), Normaliser.fit(stats), torch.device("cpu"))
+    return NativePolicy(
+        config, contract, ActionModel(config, contract), Normaliser.fit(stats), torch.device("cpu")
+    )
 
 
 def look(policy: NativePolicy, **changes: object) -> Observation:

@@ -1,6 +1,8 @@
-"""A small picture world for the learning tests: coloured squares on a table, and a point that goes to the named one.
+"""A small picture world for the learning tests: coloured squares on a table, and a point that goes to the
+named one.
 
-It implements the interface that training needs of a dataset, and renders the same pictures for closed-loop trials.
+It implements the interface that training needs of a dataset, and renders the same pictures for closed-loop
+trials.
 """
 
 from __future__ import annotations
@@ -26,8 +28,11 @@ METRES = 0.004  # a pixel of the 160 x 120 picture [m]
 NAMES = ("x.pos", "y.pos", "gripper.pos")
 
 
-def picture_contract(size: tuple[int, int] = (120, 160), wrist: bool = False, touch: bool = False) -> Contract:
-    """Return the contract of the picture world: a front camera, a state (x, y, gripper) [m], an instruction."""
+def picture_contract(
+    size: tuple[int, int] = (120, 160), wrist: bool = False, touch: bool = False
+) -> Contract:
+    """Return the contract of the picture world: a front camera, a state (x, y, gripper) [m], an
+    instruction."""
     h, w = size
     lines = [
         "robot: picture",
@@ -89,7 +94,9 @@ class Scene:
         """Return what a camera moving with the hand sees, at twice the scale."""
         return self._table(size, hand[:2], 80 / size[1] * METRES)
 
-    def _table(self, size: tuple[int, int], centre: npt.NDArray[np.float64], scale: float) -> npt.NDArray[np.uint8]:
+    def _table(
+        self, size: tuple[int, int], centre: npt.NDArray[np.float64], scale: float
+    ) -> npt.NDArray[np.uint8]:
         h, w = size
         y, x = np.mgrid[0:h, 0:w]
         mx, my = (x - w / 2) * scale + centre[0], (y - h / 2) * scale + centre[1]  # metres of each pixel
@@ -116,7 +123,15 @@ class PictureData:
 
     fps = 30.0
 
-    def __init__(self, episodes: int, seed: int = 0, size: tuple[int, int] = (120, 160), rows: int = 25, wrist: bool = False, touch: bool = False) -> None:
+    def __init__(
+        self,
+        episodes: int,
+        seed: int = 0,
+        size: tuple[int, int] = (120, 160),
+        rows: int = 25,
+        wrist: bool = False,
+        touch: bool = False,
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.size, self.wrist = size, wrist
         self.contract = picture_contract(size, wrist, touch)
@@ -133,7 +148,9 @@ class PictureData:
         if key == "action":
             return np.concatenate([p[1:] for p in self.paths]).astype(np.float32)
         rng = np.random.default_rng(1)
-        return rng.normal(size=(self.num_frames, *self.contract.observation[key].value_shape)).astype(np.float32)
+        return rng.normal(size=(self.num_frames, *self.contract.observation[key].value_shape)).astype(
+            np.float32
+        )
 
     def frames(self, key: str, episode: int) -> npt.NDArray[np.uint8]:
         """Return an episode's pictures, uint8 [T, h, w, 3]."""
@@ -148,7 +165,8 @@ class PictureData:
 
 
 def demonstrate(scene: Scene, rng: np.random.Generator, rows: int) -> npt.NDArray[np.float64]:
-    """Return a path [rows + 1, 3]: minimum jerk from a random start, through some noise, to the target; then closes."""
+    """Return a path [rows + 1, 3]: minimum jerk from a random start, through some noise, to the target; then
+    closes."""
     start = np.array([rng.uniform(-0.1, 0.1), -0.2])
     goal = scene.places[scene.target]
     s = np.clip(np.arange(rows + 1) / (0.85 * rows), 0, 1)[:, None]
@@ -171,7 +189,8 @@ def observe(scene: Scene, hand: npt.NDArray[np.float64], contract: Contract, sta
 
 
 def trial(policy: object, scene: Scene, contract: Contract, steps: int = 45, execute: int = 3) -> float:
-    """Run a closed loop from a start above the picture's middle; return the distance to the target at its end [m]."""
+    """Run a closed loop from a start above the picture's middle; return the distance to the target at its
+    end [m]."""
     hand = np.array([0.0, -0.2, 0.04])
     done = 0
     while done < steps:

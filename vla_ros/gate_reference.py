@@ -14,6 +14,9 @@ from vla_ros.limits import Setpoint
 from vla_ros.workspace import WorkspaceGuard
 
 FloatArray = npt.NDArray[np.float64]
+REACHED = 1e-3  # [m] the pose is met closely enough to feed its velocity forward
+GAIN = 1e-4  # [m] smaller improvements are not worth a move
+ANGLE_WEIGHT = 0.3  # [m/rad]
 IK_STEP = 0.25  # [rad] how far from the present setpoint the joint target of a pose may lie
 
 
@@ -84,17 +87,38 @@ class PoseReference:
 
     def joints(self, target: Target, q: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return joints that bring the tip to, or towards, the pose; the velocity by solving for a period later too."""
-        pose, later = target.values[:7], target.values[:7] + self._period * target.velocities[:7]
-        position = self._kinematics.step_towards(q, self._bounded(pose), IK_STEP)
-        velocity = (
-            self._kinematics.step_towards(position, self._bounded(later), IK_STEP) - position
-        ) / self._period
+        pose = self._bounded(target.values[:7])
+        later = self._bounded(target.values[:7] + self._period * target.velocities[:7])
+        position, velocity = self._kinematics.step_towards(q, pose, IK_STEP), np.zeros_like(q)
+        if self._miss(position, pose) < REACHED:
+            velocity = (self._kinematics.step_towards(position, later, IK_STEP) - position) / self._period
+        else:
+            position = self._descend(q, position, pose)
         position[self._columns], velocity[self._columns] = target.values[7:], target.velocities[7:]
         return position, velocity
 
     def action(self, q: FloatArray) -> FloatArray:
         """Return the tip's pose at `q` and the other named joints."""
         return np.concatenate([self._kinematics.pose(q), q[self._columns]])
+
+    def _descend(self, q: FloatArray, goal: FloatArray, pose: FloatArray) -> FloatArray:
+        """Return the part of the way from `q` to `goal` that brings the tip nearest to `pose`; `q` if none helps.
+
+        Least squares steps to a pose that is far or out of reach overshoot, and would swing about for ever.
+        """
+        candidates = [q + share * (goal - q) for share in (1.0, 0.5, 0.25, 0.125)]
+        misses = [self._miss(candidate, pose) for candidate in candidates]
+        best = int(np.argmin(misses))
+        return candidates[best] if misses[best] < self._miss(q, pose) - GAIN else q.copy()
+
+    def _miss(self, q: FloatArray, pose: FloatArray) -> float:
+        """Return how far the tip at `q` is from `pose` [m], a rad of rotation counting as `ANGLE_WEIGHT` m."""
+        transform = self._kinematics.forward(q)
+        x, y, z, w = pose[3:]
+        goal_z = np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
+        goal_x = np.array([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)])
+        turned = np.linalg.norm(transform[:3, 2] - goal_z) + np.linalg.norm(transform[:3, 0] - goal_x)
+        return float(np.linalg.norm(transform[:3, 3] - pose[:3]) + ANGLE_WEIGHT * turned)
 
     def _bounded(self, pose: FloatArray) -> FloatArray:
         norm = float(np.linalg.norm(pose[3:]))

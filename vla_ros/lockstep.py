@@ -79,5 +79,6 @@ class LockstepPacer:
 
     def due(self, t: int) -> int:
         """Return the newest time of the source's grid that is not after `t`."""
-        k = int((t + 1) / self._source_period)
-        return max(round(i * self._source_period) for i in (k, k + 1) if round(i * self._source_period) <= t)
+        k = int(t / self._source_period)
+        grid = [round(i * self._source_period) for i in (k - 1, k, k + 1)]
+        return max(time for time in grid if time <= t)

@@ -18,7 +18,9 @@ from vla_ros.policy.native import NativePolicy
 
 def save(folder: Path) -> NativePolicy:
     policy = build()
-    save_checkpoint(folder, policy.config, policy.contract, policy.model.state_dict(), policy._normaliser, {"seed": 3})
+    save_checkpoint(
+        folder, policy.config, policy.contract, policy.model.state_dict(), policy._normaliser, {"seed": 3}
+    )
     return policy
 
 
@@ -34,11 +36,17 @@ def test_a_folder_holds_five_plain_files_and_no_leftovers(tmp_path: Path):
     save(tmp_path / "c")
     save(tmp_path / "c")  # over the old one
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == [
-        "config.yaml", "contract.yaml", "model.safetensors", "normaliser.safetensors", "training.json",
+        "config.yaml",
+        "contract.yaml",
+        "model.safetensors",
+        "normaliser.safetensors",
+        "training.json",
     ]
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "contract.yaml", "model.safetensors", "normaliser.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "contract.yaml", "model.safetensors", "normaliser.safetensors"]
+)
 def test_a_missing_file_is_named(tmp_path: Path, name: str):
     save(tmp_path / "c")
     (tmp_path / "c" / name).unlink()
@@ -51,7 +59,9 @@ def test_a_missing_folder_is_named(tmp_path: Path):
         load_policy(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "normaliser.safetensors", "config.yaml", "contract.yaml"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "normaliser.safetensors", "config.yaml", "contract.yaml"]
+)
 def test_a_corrupt_file_is_named_in_one_line(tmp_path: Path, name: str):
     save(tmp_path / "c")
     (tmp_path / "c" / name).write_bytes(b"\x80\x04K\x01.\xff: {[")

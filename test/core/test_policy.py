@@ -49,7 +49,9 @@ def test_a_missing_stream_that_is_needed_is_named():
     with pytest.raises(ObservationError, match="needs 'observation.wrench.tool': absent"):
         policy.predict(look(policy, **{"observation.wrench.tool": None}))
     seen = look(policy)
-    stale = Observation(7, seen.values, invalid={"observation.images.front": "120 ms old on /front, at most 70 ms allowed"})
+    stale = Observation(
+        7, seen.values, invalid={"observation.images.front": "120 ms old on /front, at most 70 ms allowed"}
+    )
     with pytest.raises(ObservationError, match="observation.images.front.*120 ms old"):
         policy.predict(stale)
 
@@ -57,7 +59,9 @@ def test_a_missing_stream_that_is_needed_is_named():
 def test_an_optional_stream_may_be_missing_and_is_not_taken_for_zeros():
     policy = build()
     without = policy.predict(look(policy, **{"observation.tactile.left": None})).values
-    zeros = policy.predict(look(policy, **{"observation.tactile.left": np.zeros((2, 2, 3), np.float32)})).values
+    zeros = policy.predict(
+        look(policy, **{"observation.tactile.left": np.zeros((2, 2, 3), np.float32)})
+    ).values
     assert np.abs(without - zeros).max() > 1e-6
 
 
@@ -83,7 +87,11 @@ def test_relative_targets_are_anchored_to_the_measured_state():
 
 
 def test_relative_chunks_move_with_the_state():
-    policy = build(TINY.replace("mode: absolute", "mode: relative").replace("{type: mlp, hidden: 16}", "{type: mlp, hidden: 16, noise: 0.0}"))
+    policy = build(
+        TINY.replace("mode: absolute", "mode: relative").replace(
+            "{type: mlp, hidden: 16}", "{type: mlp, hidden: 16, noise: 0.0}"
+        )
+    )
     for parameter in policy.model.decoder.head.parameters():
         torch.nn.init.zeros_(parameter)
     here, there = np.array([0.0, 0.0, 0.04], np.float32), np.array([0.2, 0.1, 0.04], np.float32)
@@ -98,7 +106,9 @@ def test_poses_come_out_with_unit_quaternions():
     policy = build(contract=contract)
     rng = np.random.default_rng(0)
     values: dict[str, object] = {
-        s.key: rng.integers(0, 255, s.shape).astype(np.uint8) if s.kind == "image" else rng.normal(size=s.value_shape).astype(np.float32)
+        s.key: rng.integers(0, 255, s.shape).astype(np.uint8)
+        if s.kind == "image"
+        else rng.normal(size=s.value_shape).astype(np.float32)
         for s in contract.streams("image", "joints", "wrench", "taxels")
     }
     chunk = policy.predict(Observation(0, {**values, "task": "go"}))
@@ -120,7 +130,11 @@ def test_relative_targets_are_refused_for_poses():
         ("type: transformer", "type: transfomer", "did you mean 'transformer'"),
         ("type: cvae_chunk", "type: diffusion", "unknown decoder 'diffusion'.*valid: cvae_chunk"),
         ("latent: 4", "latent: four", "decoder.latent: want int, got 'four'"),
-        ("heads: 2, feedforward: 32, latent", "heads: 5, feedforward: 32, latent", "width 32 does not split into 5 heads"),
+        (
+            "heads: 2, feedforward: 32, latent",
+            "heads: 5, feedforward: 32, latent",
+            "width 32 does not split into 5 heads",
+        ),
         ("observation.wrench.*", "observation.force.*", "unknown stream 'observation.force"),
         ("{type: bytes, hidden: 16}", "{type: mlp}", "'mlp' reads joints, but 'task' is of kind 'text'"),
     ],

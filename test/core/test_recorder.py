@@ -136,7 +136,7 @@ def test_a_camera_that_stops_is_marked_by_its_age_and_never_filled_in(robot: Rob
     robot.recorder.start(robot.now)
     robot.run(0.5)
     robot.dead = {FRONT}
-    robot.run(1.5)
+    robot.run(2.5)
     rows = robot.recorder.rows
     assert robot.recorder.problem == "" and robot.recorder.stale_rows[FRONT] > 10
     robot.recorder.save()
@@ -153,10 +153,10 @@ def test_a_gate_that_stops_ends_the_rows_and_the_episode_can_be_saved(robot: Rob
     robot.recorder.start(robot.now)
     robot.run(0.5)
     robot.dead = {"gate"}
-    robot.run(1.5)
+    robot.run(2.0)
     assert "no action from the gate for row 12" in robot.recorder.problem
     robot.dead = set()
-    robot.run(2.0)
+    robot.run(2.5)
     robot.recorder.save()
     assert Dataset(tmp_path / "set").num_frames == 12
 

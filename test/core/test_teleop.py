@@ -150,6 +150,23 @@ def test_the_scripted_leader_begins_anew(event: str) -> None:
     assert operator.begun[1] == {"restart": (7, "go"), "new instruction": (3, "stop"), "clock back": (3, "go")}[event]
 
 
+@pytest.mark.parametrize("first", ["joints", "objects"])
+def test_after_a_reset_the_scripted_leader_waits_for_the_new_scene(first: str) -> None:
+    leader, operator = watching()
+    for k in range(5):
+        see(leader, k * 10_000_000, 1.0)
+        leader.read(k * 10_000_000)
+    joints = lambda: leader.see_joints(0, {"a": 2.0, "b": 0.0, "c": 0.0})
+    objects = lambda: leader.see_objects(0, {"cube": np.full(7, 2.0)})
+    one, other = (joints, objects) if first == "joints" else (objects, joints)
+    one()
+    assert not leader.informed(0)
+    other()
+    assert leader.informed(0)
+    asked = leader.read(0)
+    assert asked is not None and asked.joints == {"a": 0.0, "b": 2.0, "c": 2.0} and len(operator.begun) == 2
+
+
 def test_the_scripted_leader_does_not_act_on_what_is_old() -> None:
     leader, _ = watching()
     see(leader, 0, 0.0)

@@ -1,4 +1,5 @@
-"""Training: deterministic, resumable, honest about bad data, and able to ground an instruction in a picture."""
+"""Training: deterministic, resumable, honest about bad data, and able to ground an instruction in a
+picture."""
 
 from __future__ import annotations
 
@@ -42,7 +43,15 @@ def pictures(**changes: object) -> PictureData:
 
 
 def run(folder: Path, steps: int = 6, data: PictureData | None = None, **changes: object) -> TrainResult:
-    return train(data or pictures(), policy_file(folder), folder / "out", steps=steps, device="cpu", progress=False, **changes)  # type: ignore[arg-type]
+    return train(
+        data or pictures(),
+        policy_file(folder),
+        folder / "out",
+        steps=steps,
+        device="cpu",
+        progress=False,
+        **changes,
+    )  # type: ignore[arg-type]
 
 
 def weights(folder: Path) -> dict[str, np.ndarray]:
@@ -143,7 +152,15 @@ def rows(count: int = 10, length: int = 5) -> Rows:
     actions = torch.arange(count, dtype=torch.float32)[:, None]
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (count, 12, 16, 3)).astype(np.uint8))
     text = torch.zeros(1, 1, 4, dtype=torch.int64)
-    return Rows({"image": images}, {"state": actions}, "task", text, torch.zeros(count, dtype=torch.int64), actions, ends)
+    return Rows(
+        {"image": images},
+        {"state": actions},
+        "task",
+        text,
+        torch.zeros(count, dtype=torch.int64),
+        actions,
+        ends,
+    )
 
 
 @pytest.mark.parametrize(("end", "valid"), [("hold", [True, True, True]), ("mask", [True, True, False])])
@@ -190,7 +207,9 @@ def test_readings_keep_the_words_in_order():
 def test_joint_demonstrations_become_poses_of_the_tool():
     joints, poses = load_contract("tabletop_arm"), load_contract("tabletop_arm_ee")
     check_reexpressible(joints, poses)
-    home = np.array([[0.0, -1.2, 1.8, -2.1, -1.57, 0.0, 0.03], [0.1, -1.2, 1.8, -2.1, -1.57, 0.0, 0.03]], np.float32)
+    home = np.array(
+        [[0.0, -1.2, 1.8, -2.1, -1.57, 0.0, 0.03], [0.1, -1.2, 1.8, -2.1, -1.57, 0.0, 0.03]], np.float32
+    )
     result = poses_of(home, joints, poses)
     assert result.shape == (2, 8)
     np.testing.assert_allclose(np.linalg.norm(result[:, 3:7], axis=1), 1.0, atol=1e-5)
@@ -224,8 +243,22 @@ decoder: {type: cvae_chunk, layers: 1, heads: 2, feedforward: 128, dropout: 0.0,
 
 def test_the_hand_goes_to_the_named_colour_in_pictures_and_words_never_seen(tmp_path: Path):
     data = PictureData(150, 0, (48, 64), rows=10)
-    settings = {"batch": 32, "learning_rate": 2e-3, "warmup": 50, "ema": 0.99, "validate_every": 1000, "save_every": 1000}
-    train(data, policy_file(tmp_path, GROUNDING, settings), tmp_path / "out", steps=600, device="cpu", progress=False)
+    settings = {
+        "batch": 32,
+        "learning_rate": 2e-3,
+        "warmup": 50,
+        "ema": 0.99,
+        "validate_every": 1000,
+        "save_every": 1000,
+    }
+    train(
+        data,
+        policy_file(tmp_path, GROUNDING, settings),
+        tmp_path / "out",
+        steps=600,
+        device="cpu",
+        progress=False,
+    )
     policy = load_policy(tmp_path / "out")
     rng = np.random.default_rng(77)
     scenes = [Scene.random(rng, phrases) for phrases in (PHRASES, UNSEEN_PHRASES) for _ in range(15)]

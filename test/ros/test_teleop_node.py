@@ -41,11 +41,11 @@ class Scene:
         ros.wait_for(lambda: ros.node.count_publishers("/teleop/chunk"), what="teleop_node's publisher")
 
     def say(self, text: str) -> None:
-        from rclpy.duration import Duration
         from std_msgs.msg import String
+        from std_srvs.srv import Trigger
 
         self.text.publish(String(data=text))
-        assert self.text.wait_for_all_acked(Duration(seconds=20))
+        assert self.ros.call(Trigger, "/teleop_node/reset").success, "taken in before what is published next"
 
     def run(self, first: int, last: int) -> None:
         """Publish the joints k / 300 s for k from `first` to `last`, and the objects at 100 Hz."""

@@ -28,12 +28,13 @@ class EpisodeRecorder:
     """Fills the episodes of `writer` from `aligner` (which the caller feeds) and the gate's setpoints.
 
     States: ``idle``, ``recording``, ``saving``. Rows lie at times k / rate, so that a simulation's sensors, which
-    have the same grid, are met exactly. grace [s]: how long after a row's time a stream that is late is waited
-    for; then the row takes its last value, and its age says so. `problem` says why recording stopped by itself;
+    have the same grid, are met exactly. grace [s]: how far the other streams may get ahead of one that is late; then
+    the row takes its last value, and its age says so (messages wait in queues of half a second, so what is merely
+    not taken out yet is not late). `problem` says why recording stopped by itself;
     the rows before it are right and may be saved.
     """
 
-    def __init__(self, contract: Contract, writer: DatasetWriter, aligner: Aligner | None = None, grace: float = 0.3) -> None:
+    def __init__(self, contract: Contract, writer: DatasetWriter, aligner: Aligner | None = None, grace: float = 1.0) -> None:
         self.contract = contract
         self.writer = writer
         self.aligner = aligner or Aligner(contract)

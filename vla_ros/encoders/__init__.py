@@ -1,4 +1,5 @@
-"""Observation encoders: each turns one stream of the contract into a group of tokens for the policy's backbone."""
+"""Observation encoders: each turns one stream of the contract into a group of tokens for the policy's
+backbone."""
 
 from vla_ros.encoders.base import ENCODERS, Encoder, TokenGroup
 from vla_ros.encoders.image import FilmCnn, FilmCnnSettings

@@ -31,15 +31,18 @@ class TokenGroup:
         tokens = torch.cat([g.tokens for g in groups], dim=1)
         if all(g.mask is None for g in groups):
             return TokenGroup(tokens)
-        masks = [torch.ones_like(g.tokens[..., 0], dtype=torch.bool) if g.mask is None else g.mask for g in groups]
+        masks = [
+            torch.ones_like(g.tokens[..., 0], dtype=torch.bool) if g.mask is None else g.mask for g in groups
+        ]
         return TokenGroup(tokens, torch.cat(masks, dim=1))
 
 
 class Encoder(nn.Module):
     """Base of all encoders. Built as ``cls(settings, stream, width)`` for one stream of the contract.
 
-    kinds: the contract's stream kinds that the encoder reads. forward(value, condition): `value` is the stream's
-    batch after `vla_ros.policy.preprocess`; `condition`, float [B, width] or None, is the pooled instruction.
+    kinds: the contract's stream kinds that the encoder reads. forward(value, condition): `value` is the
+    stream's batch after `vla_ros.policy.preprocess`; `condition`, float [B, width] or None, is the pooled
+    instruction.
     """
 
     kinds: tuple[str, ...] = ()

@@ -14,10 +14,10 @@ from vla_ros.encoders.positions import grid_positions
 
 @dataclass(frozen=True)
 class FilmCnnSettings:
-    """size: [height, width] the image is resized to, by area. channels: of the stem and of each later stage, each
-    halving the resolution. blocks: residual blocks of each later stage. keypoints: spatial-softmax points, read from
-    the stage `keypoint_stage`. patches: whether the last map's cells become tokens. film: whether the instruction
-    scales and shifts the features of every stage after the stem."""
+    """size: [height, width] the image is resized to, by area. channels: of the stem and of each later stage,
+    each halving the resolution. blocks: residual blocks of each later stage. keypoints: spatial-softmax
+    points, read from the stage `keypoint_stage`. patches: whether the last map's cells become tokens. film:
+    whether the instruction scales and shifts the features of every stage after the stem."""
 
     size: tuple[int, int] = (120, 160)
     channels: tuple[int, ...] = (24, 32, 96, 128)
@@ -29,7 +29,9 @@ class FilmCnnSettings:
 
     def __post_init__(self) -> None:
         if len(self.blocks) != len(self.channels) - 1:
-            raise ValueError(f"blocks has {len(self.blocks)} values, want {len(self.channels) - 1}: one less than channels")
+            raise ValueError(
+                f"blocks has {len(self.blocks)} values, want {len(self.channels) - 1}: one less than channels"
+            )
         if any(c % 8 for c in self.channels):
             raise ValueError(f"channels {list(self.channels)} must be multiples of 8")
         if self.keypoints > 0 and not 1 <= self.keypoint_stage <= len(self.blocks):
@@ -105,14 +107,16 @@ class SpatialSoftmax(nn.Module):
         """Return coordinates float32 [B, K, 2] (x right, y down) and peak weights [B, K]."""
         heat = self.heat(x).flatten(2).float() * self.temperature.exp()[:, None]
         weights = heat.softmax(dim=2)  # [B, K, cells]
-        return weights @ self.grid, weights.amax(dim=2)
+        where = [(weights * axis).sum(dim=2) for axis in self.grid.unbind(1)]  # a product in bf16 would round
+        return torch.stack(where, dim=2), weights.amax(dim=2)
 
 
 @ENCODERS.register("film_cnn", FilmCnnSettings)
 class FilmCnn(Encoder):
     """Residual network with instruction FiLM; patch tokens with 2-D positions, and one token of keypoints.
 
-    The patches carry what is where; the keypoints give positions finer than a cell, which is what a grasp needs.
+    The patches carry what is where; the keypoints give positions finer than a cell, which is what a grasp
+    needs.
     """
 
     kinds = ("image",)
@@ -131,15 +135,20 @@ class FilmCnn(Encoder):
         self.points: SpatialSoftmax | None = None
         if settings.keypoints > 0:
             k = settings.keypoints
-            self.points = SpatialSoftmax(channels[settings.keypoint_stage], k, *shapes[settings.keypoint_stage])
-            self.point_token = nn.Sequential(nn.Linear(3 * k, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+            self.points = SpatialSoftmax(
+                channels[settings.keypoint_stage], k, *shapes[settings.keypoint_stage]
+            )
+            self.point_token = nn.Sequential(
+                nn.Linear(3 * k, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+            )
         self.patch: nn.Linear | None = None
         if settings.patches:
             self.patch = nn.Linear(channels[depth], width)
             self.register_buffer("positions", grid_positions(*shapes[depth], width), persistent=False)
 
     def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:
-        """Return tokens [B, cells + 1, width] for images [B, 3, h, w] in [-1, 1]; the keypoint token comes last."""
+        """Return tokens [B, cells + 1, width] for images [B, 3, h, w] in [-1, 1]; the keypoint token comes
+        last."""
         x = torch.relu(self.stem_norm(self.stem(value)))
         tokens = []
         for number, stage in enumerate(self.stages, start=1):

@@ -13,8 +13,8 @@ from vla_ros.encoders.base import ENCODERS, Encoder, TokenGroup
 
 @dataclass(frozen=True)
 class ByteInstructionSettings:
-    """max_bytes: bytes that are read, the rest is cut. embedding, hidden: widths of the byte embedding and the
-    convolutions. heads: attention-pooling queries, each of which may look for another word."""
+    """max_bytes: bytes that are read, the rest is cut. embedding, hidden: widths of the byte embedding and
+    the convolutions. heads: attention-pooling queries, each of which may look for another word."""
 
     max_bytes: int = 96
     embedding: int = 32
@@ -37,11 +37,14 @@ class ByteInstruction(Encoder):
         self.first = nn.Conv1d(settings.embedding, settings.hidden, 7, padding=3)
         self.second = nn.Conv1d(settings.hidden, settings.hidden, 5, padding=2)
         self.scores = nn.Conv1d(settings.hidden, settings.heads, 1)
-        self.out = nn.Sequential(nn.Linear(settings.heads * settings.hidden, width), nn.GELU(), nn.Linear(width, width))
+        self.out = nn.Sequential(
+            nn.Linear(settings.heads * settings.hidden, width), nn.GELU(), nn.Linear(width, width)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:
-        """Return tokens [B, 1, width] and their pooled vector for bytes, int64 [B, L]: byte + 1, 0 is padding."""
+        """Return tokens [B, 1, width] and their pooled vector for bytes, int64 [B, L]: byte + 1, 0 is
+        padding."""
         x = self.embedding(value).transpose(1, 2)  # [B, E, L]
         x = torch.relu(self.first(x))
         x = torch.relu(self.second(x))

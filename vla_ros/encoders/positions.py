@@ -9,14 +9,18 @@ from torch import Tensor
 
 
 def sine_positions(count: int, width: int) -> Tensor:
-    """Return the sine and cosine embedding of positions 0..count-1, float [count, width] (Vaswani et al. 2017)."""
+    """Return the sine and cosine embedding of positions 0..count-1, float [count, width] (Vaswani et al.
+
+    2017).
+    """
     rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     angles = torch.arange(count)[:, None] * rates[None]
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :width]
 
 
 def grid_positions(height: int, width_cells: int, width: int) -> Tensor:
-    """Return the 2-D embedding of a grid, float [height * width_cells, width]: half for the row, half for the column.
+    """Return the 2-D embedding of a grid, float [height * width_cells, width]: half for the row, half for
+    the column.
 
     The wavelengths run from the grid's size down to two cells, so that neighbours are told apart.
     """

@@ -1,7 +1,7 @@
 """Policies: an aligned observation in, a timed chunk of actions out.
 
-`load_policy` gives any checkpoint as a `Policy`. A native policy is built from parts by configuration: encoders
-(`vla_ros.encoders`), a backbone, a decoder, a normaliser per key.
+`load_policy` gives any checkpoint as a `Policy`. A native policy is built from parts by configuration:
+encoders (`vla_ros.encoders`), a backbone, a decoder, a normaliser per key.
 """
 
 from __future__ import annotations

@@ -19,20 +19,26 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
-        """Return [B, T, width] for queries x [B, T, width], memory [B, M, width], mask bool [B, M] (True: present)."""
+        """Return [B, T, width] for queries x [B, T, width], memory [B, M, width], mask bool [B, M] (True:
+        present)."""
         q = self._split(self.query(x))
         k, v = (self._split(part) for part in self.key_value(memory).chunk(2, dim=2))
         bias = None if mask is None else mask[:, None, None, :]
         drop = self.dropout if self.training else 0.0
         y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop)
-        return self.out(y.transpose(1, 2).flatten(2))
+        joined: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return joined
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # [B, heads, T, width / heads]
+        batch, count, width = x.shape
+        return x.view(batch, count, self.heads, width // self.heads).transpose(
+            1, 2
+        )  # [B, heads, T, width / heads]
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention where `cross`, and a feed-forward network, each with its norm and residual."""
+    """Self-attention, cross-attention where `cross`, and a feed-forward network, each with its norm and
+    residual."""
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float, cross: bool = False) -> None:
         super().__init__()
@@ -47,14 +53,19 @@ class Layer(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, memory: Tensor | None = None, memory_mask: Tensor | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
     ) -> Tensor:
         """Return x [B, T, width] after the layer; masks are bool, True where a token is present."""
         y = self.norm_self(x)
         x = x + self.drop(self.attend_self(y, y, mask))
         if self.attend_cross is not None and self.norm_cross is not None and memory is not None:
             x = x + self.drop(self.attend_cross(self.norm_cross(x), memory, memory_mask))
-        return x + self.drop(self.feed(self.norm_feed(x)))
+        y = self.drop(self.feed(self.norm_feed(x)))
+        return x + y
 
 
 def check_heads(width: int, heads: int) -> None:

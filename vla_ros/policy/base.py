@@ -14,9 +14,10 @@ from vla_ros.observation import Observation
 class Capabilities:
     """What a policy reads and gives.
 
-    inputs: stream keys it reads. optional: those it can act without. space: of its actions. chunk: targets a chunk.
-    dt: seconds between them. language: whether the instruction changes what it does. relative: whether its targets
-    are re-anchored to the state of the observation.
+    inputs: stream keys it reads. optional: those it can act without. space: of its actions. chunk: targets a
+    chunk.
+    dt: seconds between them. language: whether the instruction changes what it does. relative: whether its
+    targets are re-anchored to the state of the observation.
     """
 
     inputs: tuple[str, ...]

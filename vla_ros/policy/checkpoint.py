@@ -1,7 +1,7 @@
 """A checkpoint folder: config.yaml, contract.yaml, model.safetensors, normaliser.safetensors, training.json.
 
-Nothing in it is ever unpickled. The folder is written beside its place and renamed into it, so a reader never sees
-half of one.
+Nothing in it is ever unpickled. The folder is written beside its place and renamed into it, so a reader
+never sees half of one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -46,7 +47,8 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint folder, file by file, each replaced atomically; other files in the folder stay.
 
-    weights: the network's state dict. training: what made it (seed, steps, dataset, versions, command), JSON data.
+    weights: the network's state dict. training: what made it (seed, steps, dataset, versions, command), JSON
+    data.
     """
     folder.mkdir(parents=True, exist_ok=True)
     data: dict[str, Any] = {"backend": BACKEND, "model": config.plain()}
@@ -56,7 +58,9 @@ def save_checkpoint(
     replace(folder / CONTRACT, lambda p: p.write_text(contract.text, encoding="utf-8"))
     replace(folder / CONFIG, lambda p: p.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8"))
     replace(folder / NORMALISER, normaliser.save)
-    replace(folder / TRAINING, lambda p: p.write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8"))
+    replace(
+        folder / TRAINING, lambda p: p.write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+    )
     replace(folder / MODEL, lambda p: save_file(tensors, p))
 
 
@@ -65,7 +69,9 @@ def load_native(folder: Path, device: str = "cpu") -> NativePolicy:
     for name in (CONFIG, CONTRACT, MODEL, NORMALISER):
         if not (folder / name).is_file():
             what = "is not a folder" if not folder.is_dir() else f"has no {name}"
-            raise CheckpointError(f"checkpoint '{folder}' {what}; want {CONFIG}, {CONTRACT}, {MODEL}, {NORMALISER}")
+            raise CheckpointError(
+                f"checkpoint '{folder}' {what}; want {CONFIG}, {CONTRACT}, {MODEL}, {NORMALISER}"
+            )
     config, contract = read_config(folder), read_contract(folder)
     try:
         model = ActionModel(config, contract)
@@ -73,7 +79,9 @@ def load_native(folder: Path, device: str = "cpu") -> NativePolicy:
         raise CheckpointError(f"checkpoint '{folder}' contradicts itself: {error}") from None
     load_weights(model, folder / MODEL)
     normaliser = Normaliser.load(folder / NORMALISER)
-    needed = {s.key for s in config.streams(contract) if s.kind in ("joints", "wrench", "taxels")} | {"action"}
+    needed = {s.key for s in config.streams(contract) if s.kind in ("joints", "wrench", "taxels")} | {
+        "action"
+    }
     for key in sorted(needed):
         if key not in normaliser.keys:
             raise CheckpointError(f"{folder / NORMALISER}: {unknown_name('key', key, normaliser.keys)}")
@@ -105,7 +113,8 @@ def read_contract(folder: Path) -> Contract:
 
 
 def check_compatible(checkpoint: Contract, robot: Contract) -> None:
-    """Raise CheckpointError, in one line, unless a policy trained with `checkpoint` may drive a robot with `robot`."""
+    """Raise CheckpointError, in one line, unless a policy trained with `checkpoint` may drive a robot with
+    `robot`."""
     differences = checkpoint.differences(robot)
     if differences:
         raise CheckpointError(f"the checkpoint does not fit this robot: {'; '.join(differences)}")
@@ -115,7 +124,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     """Fill the network from safetensors. Raises CheckpointError naming the first tensor that does not fit."""
     try:
         tensors = load_file(path)
-    except Exception as error:  # safetensors raises its own class, without a common base
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"weights '{path}' cannot be read: {' '.join(str(error).split())}") from None
     wanted = model.state_dict()
     for name in (*wanted, *tensors):
@@ -135,7 +144,9 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise PolicyError(f"unknown device '{name}'; valid: auto, cpu, cuda, cuda:0, ...") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise PolicyError(f"device '{name}' is not available: torch {torch.__version__} sees no GPU; valid: auto, cpu")
+        raise PolicyError(
+            f"device '{name}' is not available: torch {torch.__version__} sees no GPU; valid: auto, cpu"
+        )
     return device
 
 

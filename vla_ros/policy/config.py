@@ -25,7 +25,8 @@ MODES = ("absolute", "relative")
 class TargetSettings:
     """mode: `absolute` targets, or `relative` to the state the chunk is predicted from (joint_position only).
 
-    absolute: name patterns that stay absolute in relative mode (a gripper's opening is a command, not a motion).
+    absolute: name patterns that stay absolute in relative mode (a gripper's opening is a command, not a
+    motion).
     """
 
     mode: str = "absolute"
@@ -41,7 +42,8 @@ class PolicyConfig:
     """A native policy, part by part.
 
     width: of every token. chunk: actions predicted at once, one per 1/rate. encoders: stream key or pattern
-    ("observation.images.*") to the encoder of each stream it matches; streams that nothing matches are not read.
+    ("observation.images.*") to the encoder of each stream it matches; streams that nothing matches are not
+    read.
     optional: key patterns of streams the policy can do without; training drops them with probability `drop`.
     """
 
@@ -55,20 +57,24 @@ class PolicyConfig:
     drop: float = 0.1
 
     def encoder_for(self, stream: StreamSpec) -> Part | None:
-        """Return the first encoder whose key or pattern matches the stream; None if the policy does not read it."""
+        """Return the first encoder whose key or pattern matches the stream; None if the policy does not read
+        it."""
         exact = self.encoders.get(stream.key)
         if exact is not None:
             return exact
         return next((part for pattern, part in self.encoders.items() if fnmatch(stream.key, pattern)), None)
 
     def streams(self, contract: Contract) -> tuple[StreamSpec, ...]:
-        """Return the contract's streams that the policy reads, text first, so that it can condition the others.
+        """Return the contract's streams that the policy reads, text first, so that it can condition the
+        others.
 
         Raises PolicyError for a pattern that matches nothing and for an encoder that cannot read its stream.
         """
         for pattern in self.encoders:
             if not any(fnmatch(key, pattern) for key in contract.observation):
-                raise PolicyError(f"encoders: {unknown_name('stream', pattern, contract.observation)} in {contract.source}")
+                raise PolicyError(
+                    f"encoders: {unknown_name('stream', pattern, contract.observation)} in {contract.source}"
+                )
         chosen = []
         for stream in contract.streams():
             part = self.encoder_for(stream)
@@ -76,7 +82,10 @@ class PolicyConfig:
                 continue
             kinds = ENCODERS.get(part).kinds
             if stream.kind not in kinds:
-                raise PolicyError(f"encoders: '{part.type}' reads {', '.join(kinds)}, but '{stream.key}' is of kind '{stream.kind}'")
+                raise PolicyError(
+                    f"encoders: '{part.type}' reads {', '.join(kinds)}, "
+                    f"but '{stream.key}' is of kind '{stream.kind}'"
+                )
             chosen.append(stream)
         return tuple(sorted(chosen, key=lambda s: s.kind != "text"))
 
@@ -90,19 +99,27 @@ class PolicyConfig:
 
 
 def parse_policy(data: Any, where: str) -> PolicyConfig:
-    """Return the configuration of section `data`. Raises PolicyError with one line naming the key and valid values."""
+    """Return the configuration of section `data`.
+
+    Raises PolicyError with one line naming the key and valid values.
+    """
     if not isinstance(data, Mapping):
         raise PolicyError(f"{where}: want a mapping, got {data!r}")
     encoders = data.get("encoders")
     if not isinstance(encoders, Mapping) or not encoders:
         raise PolicyError(f"{where}.encoders: want a mapping of stream keys to encoders, got {encoders!r}")
-    parts = {
-        "encoders": {str(k): ENCODERS.parse(v, f"{where}.encoders.{k}") for k, v in encoders.items()},
-        "backbone": BACKBONES.parse(data.get("backbone"), f"{where}.backbone"),
-        "decoder": DECODERS.parse(data.get("decoder"), f"{where}.decoder"),
-    }
+    parts = ("encoders", "backbone", "decoder")
     rest = strict(_Rest, {k: v for k, v in data.items() if k not in parts}, where)
-    return PolicyConfig(**parts, **{name: getattr(rest, name) for name in _Rest.__dataclass_fields__})
+    return PolicyConfig(
+        encoders={str(k): ENCODERS.parse(v, f"{where}.encoders.{k}") for k, v in encoders.items()},
+        backbone=BACKBONES.parse(data.get("backbone"), f"{where}.backbone"),
+        decoder=DECODERS.parse(data.get("decoder"), f"{where}.decoder"),
+        width=rest.width,
+        chunk=rest.chunk,
+        targets=rest.targets,
+        optional=rest.optional,
+        drop=rest.drop,
+    )
 
 
 @dataclass(frozen=True)
@@ -117,7 +134,9 @@ class _Rest:
 
     def __post_init__(self) -> None:
         if self.width < 8 or self.chunk < 1 or not 0.0 <= self.drop < 1.0:
-            raise ValueError(f"want width >= 8, chunk >= 1, 0 <= drop < 1; got {self.width}, {self.chunk}, {self.drop}")
+            raise ValueError(
+                f"want width >= 8, chunk >= 1, 0 <= drop < 1; got {self.width}, {self.chunk}, {self.drop}"
+            )
 
 
 def policy_file(path_or_name: str | Path) -> Path:

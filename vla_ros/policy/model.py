@@ -20,8 +20,8 @@ from vla_ros.policy.decoders.base import DecoderShape
 class ActionModel(nn.Module):
     """Observation tensors to a chunk of normalised actions.
 
-    Inputs are one tensor a stream (see `vla_ros.policy.preprocess`), by stream key. A stream that is absent from
-    them gives no tokens; `present` masks single samples of a stream, bool [B].
+    Inputs are one tensor a stream (see `vla_ros.policy.preprocess`), by stream key. A stream that is absent
+    from them gives no tokens; `present` masks single samples of a stream, bool [B].
     """
 
     def __init__(self, config: PolicyConfig, contract: Contract) -> None:
@@ -41,7 +41,9 @@ class ActionModel(nn.Module):
         shape = DecoderShape(config.width, config.chunk, len(contract.action.names), contract.state.shape[0])
         self.decoder = DECODERS.get(config.decoder)(config.decoder.settings, shape)
 
-    def features(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> TokenGroup:
+    def features(
+        self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+    ) -> TokenGroup:
         """Return the backbone's features of a batch."""
         groups = []
         condition: Tensor | None = None
@@ -63,7 +65,11 @@ class ActionModel(nn.Module):
         return features
 
     def loss(
-        self, inputs: Mapping[str, Tensor], actions: Tensor, valid: Tensor, present: Mapping[str, Tensor] | None = None
+        self,
+        inputs: Mapping[str, Tensor],
+        actions: Tensor,
+        valid: Tensor,
+        present: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return the decoder's loss terms for normalised actions [B, H, D], valid bool [B, H]."""
         return self.decoder.loss(self.features(inputs, present), inputs[self.state_key], actions, valid)

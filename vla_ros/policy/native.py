@@ -22,7 +22,12 @@ class NativePolicy:
     """observation -> array steps -> tensor steps -> network -> targets -> chunk."""
 
     def __init__(
-        self, config: PolicyConfig, contract: Contract, model: ActionModel, normaliser: Normaliser, device: torch.device
+        self,
+        config: PolicyConfig,
+        contract: Contract,
+        model: ActionModel,
+        normaliser: Normaliser,
+        device: torch.device,
     ) -> None:
         self.config = config
         self.model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -53,11 +58,15 @@ class NativePolicy:
         )
 
     def reset(self) -> None:
-        """Begin a new trial: chunks are numbered from zero. The network itself keeps nothing between observations."""
+        """Begin a new trial: chunks are numbered from zero. The network itself keeps nothing between
+        observations."""
         self._sequence = 0
 
     def predict(self, observation: Observation) -> ActionChunk:
-        """Return the chunk for an observation. Raises ObservationError if a needed stream is missing or invalid."""
+        """Return the chunk for an observation.
+
+        Raises ObservationError if a needed stream is missing or invalid.
+        """
         arrays = self._preprocess.arrays(observation.values, observation.invalid)
         state = np.asarray(observation.values[self._contract.state.key], dtype=np.float32)
         with torch.inference_mode():

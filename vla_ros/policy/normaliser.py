@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -41,7 +42,9 @@ class Normaliser:
 
     def to(self, device: torch.device) -> Normaliser:
         """Return the same statistics on a device."""
-        return Normaliser({key: (mean.to(device), std.to(device)) for key, (mean, std) in self._stats.items()})
+        return Normaliser(
+            {key: (mean.to(device), std.to(device)) for key, (mean, std) in self._stats.items()}
+        )
 
     def normalise(self, key: str, value: Tensor) -> Tensor:
         """Return the value of `key` without unit, float32."""
@@ -55,7 +58,11 @@ class Normaliser:
 
     def save(self, path: Path) -> None:
         """Write safetensors with keys ``<key>.mean`` and ``<key>.std``."""
-        tensors = {f"{key}.{name}": t.cpu().contiguous() for key, stat in self._stats.items() for name, t in zip(("mean", "std"), stat)}
+        tensors = {
+            f"{key}.{name}": t.cpu().contiguous()
+            for key, stat in self._stats.items()
+            for name, t in zip(("mean", "std"), stat, strict=True)
+        }
         save_file(tensors, path)
 
     @staticmethod
@@ -65,8 +72,10 @@ class Normaliser:
             tensors = load_file(path)
             keys = {name.rsplit(".", 1)[0] for name in tensors}
             return Normaliser({key: (tensors[f"{key}.mean"], tensors[f"{key}.std"]) for key in sorted(keys)})
-        except Exception as error:  # safetensors raises its own class, without a common base
-            raise CheckpointError(f"normaliser '{path}' cannot be read: {' '.join(str(error).split())}") from None
+        except (OSError, KeyError, SafetensorError) as error:
+            raise CheckpointError(
+                f"normaliser '{path}' cannot be read: {' '.join(str(error).split())}"
+            ) from None
 
     def _get(self, key: str) -> tuple[Tensor, Tensor]:
         if key not in self._stats:

@@ -1,8 +1,8 @@
 """The steps between an observation and the network's input; training and inference share the same list.
 
-Array steps (numpy, one sample) run when frames are cached for training and when a live observation arrives. Tensor
-steps (torch, a batch, on the device) run at every training step and at inference. Between the two, training alone
-augments.
+Array steps (numpy, one sample) run when frames are cached for training and when a live observation arrives.
+Tensor steps (torch, a batch, on the device) run at every training step and at inference. Between the two,
+training alone augments.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Resize:
         self.size = size
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return the small image."""
         if image.shape[:2] == self.size:
             return np.ascontiguousarray(image)
         import cv2  # where it is used: a policy without images does not need it
@@ -45,6 +46,7 @@ class Bytes:
         self.length = length
 
     def __call__(self, text: str) -> npt.NDArray[np.int64]:
+        """Return the tokens."""
         data = " ".join(text.lower().split()).encode("utf-8")[: self.length]
         out = np.zeros(self.length, dtype=np.int64)
         out[: len(data)] = np.frombuffer(data, dtype=np.uint8).astype(np.int64) + 1
@@ -76,7 +78,8 @@ class Preprocess:
             self.tensor_steps[stream.key] = self._tensor_step(stream, normaliser)
 
     def arrays(self, values: Mapping[str, Any], invalid: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
-        """Return the array steps' results for one observation's values, without the optional streams it lacks.
+        """Return the array steps' results for one observation's values, without the optional streams it
+        lacks.
 
         Raises ObservationError naming a stream that is needed and missing or invalid.
         """
@@ -85,7 +88,9 @@ class Preprocess:
             if key in invalid or key not in values:
                 if key in self.optional:
                     continue
-                raise ObservationError(f"the policy needs '{key}': {invalid.get(key, 'absent from the observation')}")
+                raise ObservationError(
+                    f"the policy needs '{key}': {invalid.get(key, 'absent from the observation')}"
+                )
             out[key] = step(values[key])
         return out
 

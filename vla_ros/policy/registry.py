@@ -1,7 +1,7 @@
 """Parts by name: strict configuration sections and the registries that turn them into modules.
 
-A part's section names its `type`; the rest of the section fills that type's frozen dataclass, which refuses unknown
-keys and values of the wrong type. A wrong name suggests the nearest right one.
+A part's section names its `type`; the rest of the section fills that type's frozen dataclass, which refuses
+unknown keys and values of the wrong type. A wrong name suggests the nearest right one.
 """
 
 from __future__ import annotations
@@ -47,9 +47,15 @@ class Registry(Generic[T]):
         return add
 
     def parse(self, data: Any, where: str) -> Part:
-        """Return the part that section `data` configures. Raises PolicyError naming `where` and the valid values."""
+        """Return the part that section `data` configures.
+
+        Raises PolicyError naming `where` and the valid values.
+        """
         if not isinstance(data, Mapping) or "type" not in data:
-            raise PolicyError(f"{where}: want a mapping with 'type', one of {', '.join(sorted(self._entries))}; got {data!r}")
+            raise PolicyError(
+                f"{where}: want a mapping with 'type', one of {', '.join(sorted(self._entries))}; "
+                f"got {data!r}"
+            )
         name = str(data["type"])
         settings, _ = self._entry(name, where)
         return Part(name, strict(settings, {k: v for k, v in data.items() if k != "type"}, where))
@@ -110,7 +116,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             return tuple(_value(args[0], v, where) for v in value)
         if len(value) != len(args):
             raise PolicyError(f"{where}: want {len(args)} values, got {value!r}")
-        return tuple(_value(a, v, where) for a, v in zip(args, value))
+        return tuple(_value(a, v, where) for a, v in zip(args, value, strict=True))
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
     if hint in (int, str, bool) and type(value) is hint:

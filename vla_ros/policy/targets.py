@@ -15,8 +15,8 @@ from vla_ros.policy.config import TargetSettings
 class Targets:
     """Actions [B, H, D] in physical units to targets and back.
 
-    A relative target is the action minus the measured position of the same name at the observation, so that a chunk
-    begins where the arm is; `decode` re-anchors it.
+    A relative target is the action minus the measured position of the same name at the observation, so that
+    a chunk begins where the arm is; `decode` re-anchors it.
     """
 
     def __init__(self, settings: TargetSettings, contract: Contract) -> None:
@@ -25,7 +25,10 @@ class Targets:
         names, states = contract.action.names, contract.state.names
         self.relative = settings.mode == "relative"
         if self.relative and self.space != "joint_position":
-            raise PolicyError(f"targets.mode: 'relative' needs joint_position actions, the contract has '{self.space}'; valid: absolute")
+            raise PolicyError(
+                f"targets.mode: 'relative' needs joint_position actions, the contract has '{self.space}'; "
+                "valid: absolute"
+            )
         anchored = [self.relative and not any(fnmatch(n, p) for p in settings.absolute) for n in names]
         self._columns = torch.tensor([states.index(n) if n in states else 0 for n in names])
         self._anchored = torch.tensor(anchored, dtype=torch.float32)
@@ -36,7 +39,8 @@ class Targets:
         return self
 
     def anchor(self, state: Tensor) -> Tensor:
-        """Return what is subtracted, [B, 1, D], for states [B, N]: the position, or zero for absolute targets."""
+        """Return what is subtracted, [B, 1, D], for states [B, N]: the position, or zero for absolute
+        targets."""
         return (state[:, self._columns] * self._anchored).unsqueeze(1)
 
     def encode(self, actions: Tensor, state: Tensor) -> Tensor:

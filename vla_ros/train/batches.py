@@ -15,7 +15,8 @@ from vla_ros.train.config import TrainingConfig
 
 @dataclass(frozen=True)
 class Batch:
-    """Raw streams by key (array-step results, images float [B, h, w, 3]), and the chunk that was demonstrated.
+    """Raw streams by key (array-step results, images float [B, h, w, 3]), and the chunk that was
+    demonstrated.
 
     actions: [B, H, D] in physical units; valid: bool [B, H]; present: bool [B] for each optional stream.
     """
@@ -31,7 +32,8 @@ class Rows:
     """All rows of a dataset.
 
     images: uint8 [N, h, w, 3] by key. numbers: float32 [N, ...] by key. text: readings of each instruction,
-    int64 [tasks, readings, L], reading 0 as recorded, under `text_key`. task: int64 [N]. actions: float32 [N, D].
+    int64 [tasks, readings, L], reading 0 as recorded, under `text_key`. task: int64 [N]. actions: float32
+    [N, D].
     end: int64 [N], the row after the episode's last.
     """
 
@@ -60,7 +62,13 @@ class Sampler:
     """Draws batches of random rows. All randomness comes from torch's default generator of the device."""
 
     def __init__(
-        self, rows: Rows, chunk: int, config: TrainingConfig, optional: set[str], drop: float, device: torch.device
+        self,
+        rows: Rows,
+        chunk: int,
+        config: TrainingConfig,
+        optional: set[str],
+        drop: float,
+        device: torch.device,
     ) -> None:
         self.rows = rows
         self.config = config
@@ -80,10 +88,14 @@ class Sampler:
 
     def at(self, index: Tensor) -> Batch:
         """Return the samples of rows `index`, int64 [B], as inference sees them."""
-        streams = {key: images[index.to(images.device)].to(self.device) for key, images in self.rows.images.items()}
+        streams = {
+            key: images[index.to(images.device)].to(self.device) for key, images in self.rows.images.items()
+        }
         return self._batch(index, streams, torch.zeros_like(index), {})
 
-    def _batch(self, index: Tensor, streams: dict[str, Tensor], reading: Tensor, present: dict[str, Tensor]) -> Batch:
+    def _batch(
+        self, index: Tensor, streams: dict[str, Tensor], reading: Tensor, present: dict[str, Tensor]
+    ) -> Batch:
         rows = self.rows
         streams |= {key: values[index] for key, values in rows.numbers.items()}
         if rows.text_key is not None:
@@ -101,14 +113,19 @@ class Sampler:
         limit = round(self.config.shift * width)
         offsets = torch.randint(-limit, limit + 1, (2, count), device=self.device)
         shifted = shift_on_cpu if images.device.type == "cpu" else shift_on_device
-        x = shifted(images, index.to(images.device), offsets.to(images.device)).to(self.device, non_blocking=True).float()
+        x = (
+            shifted(images, index.to(images.device), offsets.to(images.device))
+            .to(self.device, non_blocking=True)
+            .float()
+        )
         gain = 1.0 + self.config.contrast * (2.0 * torch.rand(count, 1, 1, 1, device=self.device) - 1.0)
         bias = 255.0 * self.config.brightness * (torch.rand(count, 1, 1, 1, device=self.device) - 0.5)
         return (x * gain + (bias + 127.5 * (1.0 - gain))).clamp_(0.0, 255.0)
 
 
 def shift_on_device(images: Tensor, index: Tensor, offsets: Tensor) -> Tensor:
-    """Return rows `index` [B] of images [N, h, w, 3], moved by offsets [2, B] (down, right) pixels, edges repeated."""
+    """Return rows `index` [B] of images [N, h, w, 3], moved by offsets [2, B] (down, right) pixels, edges
+    repeated."""
     height, width = images.shape[1:3]
     y = (torch.arange(height, device=images.device) - offsets[0, :, None]).clamp_(0, height - 1)
     x = (torch.arange(width, device=images.device) - offsets[1, :, None]).clamp_(0, width - 1)
@@ -116,12 +133,13 @@ def shift_on_device(images: Tensor, index: Tensor, offsets: Tensor) -> Tensor:
 
 
 def shift_on_cpu(images: Tensor, index: Tensor, offsets: Tensor) -> Tensor:
-    """As `shift_on_device`, sample by sample: on a CPU that is many times faster than one gather of pixels."""
+    """As `shift_on_device`, sample by sample: on a CPU that is many times faster than one gather of
+    pixels."""
     source: npt.NDArray[np.uint8] = images.numpy()
     out = np.empty((len(index), *source.shape[1:]), dtype=np.uint8)
     height, width = source.shape[1:3]
     rows, columns = np.arange(height), np.arange(width)
-    for sample, (row, down, right) in enumerate(zip(index.tolist(), *offsets.tolist())):
+    for sample, (row, down, right) in enumerate(zip(index.tolist(), *offsets.tolist(), strict=True)):
         y = (rows - down).clip(0, height - 1)
         x = (columns - right).clip(0, width - 1)
         out[sample] = source[row].take(y, axis=0).take(x, axis=1)

@@ -1,7 +1,7 @@
 """The frame cache: every video decoded once, at the policy's resolution, as raw bytes on disk.
 
-Random access into a video costs a seek and a decode; into the cache it costs a copy. A training set that fits the
-device moves there whole.
+Random access into a video costs a seek and a decode; into the cache it costs a copy. A training set that
+fits the device moves there whole.
 """
 
 from __future__ import annotations
@@ -46,14 +46,18 @@ def cached_frames(
     return np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
 
 
-def _fill(data: TrainingData, key: str, resize: Any, out: npt.NDArray[np.uint8], progress: Progress | None) -> None:
+def _fill(
+    data: TrainingData, key: str, resize: Any, out: npt.NDArray[np.uint8], progress: Progress | None
+) -> None:
     lengths = [episode.length for episode in data.episodes]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(int)
 
     def decode(episode: int) -> None:
         frames = data.frames(key, episode)
         if len(frames) != lengths[episode]:
-            raise DatasetError(f"'{key}' has {len(frames)} frames in episode {episode}, want {lengths[episode]}")
+            raise DatasetError(
+                f"'{key}' has {len(frames)} frames in episode {episode}, want {lengths[episode]}"
+            )
         for row, frame in enumerate(frames, start=starts[episode]):
             out[row] = resize(frame)
 

@@ -13,13 +13,14 @@ ENDINGS = ("hold", "mask")
 class TrainingConfig:
     """Optimiser, schedule, augmentation and bookkeeping.
 
-    steps, batch: optimiser steps and samples in each. learning_rate: peak, after `warmup` steps, falling as a cosine
-    to `final_rate` times itself. weight_decay: of AdamW, on matrices only. clip: gradient norm. ema: decay of the
-    averaged weights, which are the ones saved. precision: auto is bf16 on a GPU and fp32 elsewhere.
+    steps, batch: optimiser steps and samples in each. learning_rate: peak, after `warmup` steps, falling as
+    a cosine to `final_rate` times itself. weight_decay: of AdamW, on matrices only. clip: gradient norm.
+    ema: decay of the averaged weights, which are the ones saved. precision: auto is bf16 on a GPU and fp32
+    elsewhere.
     end: what chunks say past an episode's end: `hold` its last action, or nothing (`mask`).
-    shift: largest random image shift, as a fraction of the image's width. brightness, contrast: largest relative change.
-    Hue is never changed: instructions name colours. paraphrase: chance that an instruction is seen with made-up words
-    between its own, so that unknown words are ignored.
+    shift: largest random image shift, as a fraction of the image's width. brightness, contrast: largest
+    relative change. Hue is never changed: instructions name colours. paraphrase: chance that an instruction
+    is seen with made-up words between its own, so that unknown words are ignored.
     validation: fraction of the episodes held out. validate_every, save_every, log_every: steps.
     """
 
@@ -62,5 +63,6 @@ class TrainingConfig:
         return self.learning_rate * (low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * done)))
 
     def ema_at(self, step: int) -> float:
-        """Return the averaging decay of a step: short at first, so that the average forgets the initial weights."""
+        """Return the averaging decay of a step: short at first, so that the average forgets the initial
+        weights."""
         return min(self.ema, (step + 1) / (step + 10))

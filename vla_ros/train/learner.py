@@ -19,11 +19,20 @@ from vla_ros.train.config import TrainingConfig
 
 
 class Learner:
-    """The network, its averaged copy and its optimiser. A step depends only on the weights, the seed and its number."""
+    """The network, its averaged copy and its optimiser.
+
+    A step depends only on the weights, the seed and its number.
+    """
 
     def __init__(
-        self, policy: PolicyConfig, contract: Contract, config: TrainingConfig, normaliser: Normaliser,
-        device: torch.device, seed: int, compiled: bool = False,
+        self,
+        policy: PolicyConfig,
+        contract: Contract,
+        config: TrainingConfig,
+        normaliser: Normaliser,
+        device: torch.device,
+        seed: int,
+        compiled: bool = False,
     ) -> None:
         torch.manual_seed(seed)
         self.config, self.device, self.seed = config, device, seed
@@ -35,8 +44,13 @@ class Learner:
         self.state_key = contract.state.key
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         vectors = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=device.type == "cuda")
+        groups = [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=device.type == "cuda"
+        )
         self._pairs = (list(self.ema.parameters()), list(self.model.parameters()))
         self._loss = torch.compile(self.model.loss) if compiled else self.model.loss
         wants_half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
@@ -44,7 +58,9 @@ class Learner:
 
     def step(self, number: int, sampler: Sampler, among: Tensor) -> dict[str, Tensor]:
         """Do optimiser step `number`; return its loss terms, on the device (nothing here waits for it)."""
-        torch.manual_seed(self.seed * 1_000_003 + number)  # so a resumed training draws what it would have drawn
+        torch.manual_seed(
+            self.seed * 1_000_003 + number
+        )  # so a resumed training draws what it would have drawn
         self.model.train()
         batch = sampler.draw(among, self.config.batch)
         inputs, actions = self._inputs(batch)
@@ -66,15 +82,17 @@ class Learner:
         "l1": mean absolute error, normalised. "first", "last": of the chunk's first and last target [rad, m].
         """
         sums = torch.zeros(3, device=self.device)
-        for part in rows.split(batch):
+        for part in torch.split(rows, batch):
             batch_ = sampler.at(part)
             inputs, wanted = self._inputs(batch_)
             with self._autocast:
                 predicted = self.ema.sample(inputs)
             error = (predicted - wanted).abs()
-            physical = (self.normaliser.restore(ACTION, predicted) - self.normaliser.restore(ACTION, wanted)).abs()
+            physical = (
+                self.normaliser.restore(ACTION, predicted) - self.normaliser.restore(ACTION, wanted)
+            ).abs()
             sums += len(part) * torch.stack([error.mean(), physical[:, 0].mean(), physical[:, -1].mean()])
-        return dict(zip(("l1", "first", "last"), (sums / len(rows)).tolist()))
+        return dict(zip(("l1", "first", "last"), (sums / len(rows)).tolist(), strict=True))
 
     def _inputs(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         targets = self.targets.encode(batch.actions, batch.streams[self.state_key])

@@ -34,7 +34,8 @@ CACHE, RESUME = "frames", "resume"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """output: the checkpoint folder. steps: done in all. loss: of the last logged steps. validation: last errors.
+    """output: the checkpoint folder. steps: done in all. loss: of the last logged steps. validation: last
+    errors.
     seconds: wall time of this run's steps."""
 
     output: Path
@@ -64,15 +65,18 @@ def train(
     """Train a policy on a dataset and write its checkpoint folder to `output`.
 
     dataset: a LeRobot v3 folder, or an open one. policy: name or file under config/policies. steps, batch and
-    `overrides` (other keys of its `training` section) replace what the file says. contract: train for this one
-    instead of the dataset's (joint_position demonstrations as ee_pose). cache: folder of decoded frames to keep and
-    reuse; by default they lie in `output` while training runs. resume: continue from `output`'s last saved step. until: save and stop at this
-    step of the schedule, to be resumed later.
+    `overrides` (other keys of its `training` section) replace what the file says. contract: train for this
+    one instead of the dataset's (joint_position demonstrations as ee_pose). cache: folder of decoded frames
+    to keep and reuse; by default they lie in `output` while training runs. resume: continue from `output`'s
+    last saved step. until: save and stop at this step of the schedule, to be resumed later.
     compiled: torch.compile the loss. Raises VlaRosError's children with one line.
     """
     output = Path(output)
     config, section, _ = read_policy_file(policy)
-    changes = {**(overrides or {}), **{k: v for k, v in (("steps", steps), ("batch", batch)) if v is not None}}
+    changes = {
+        **(overrides or {}),
+        **{k: v for k, v in (("steps", steps), ("batch", batch)) if v is not None},
+    }
     training = strict(TrainingConfig, {**section, **changes}, f"policy '{policy}': training")
     where = choose_device(device)
     data = seen_through(_open(dataset), load_contract(contract) if contract is not None else None)
@@ -92,8 +96,14 @@ class _Run:
     """The loop's parts and what it has done so far."""
 
     def __init__(
-        self, output: Path, policy: PolicyConfig, contract: Contract, config: TrainingConfig, prepared: Prepared,
-        learner: Learner, report: Report,
+        self,
+        output: Path,
+        policy: PolicyConfig,
+        contract: Contract,
+        config: TrainingConfig,
+        prepared: Prepared,
+        learner: Learner,
+        report: Report,
     ) -> None:
         self.output, self.policy, self.contract, self.config = output, policy, contract, config
         self.learner, self.report, self.normaliser = learner, report, prepared.normaliser
@@ -110,7 +120,7 @@ class _Run:
         """Train to the configured number of steps, or `until`, and write the checkpoint."""
         first = self._resume() if resume else 0
         total = self.config.steps if until is None else min(until, self.config.steps)
-        start, since = self.config.steps, time.perf_counter(), time.perf_counter()
+        start = since = time.perf_counter()
         sums: dict[str, torch.Tensor] = {}
         counted, loss = 0, float("nan")
         for number in range(first, total):
@@ -121,9 +131,14 @@ class _Run:
                 means = {name: float(term) / counted for name, term in sums.items()}
                 loss = means["loss"]
                 if not np.isfinite(loss):
-                    raise PolicyError(f"the loss is {loss} at step {done}: lower training.learning_rate ({self.config.learning_rate})")
+                    raise PolicyError(
+                        f"the loss is {loss} at step {done}: lower training.learning_rate "
+                        f"({self.config.learning_rate})"
+                    )
                 now = time.perf_counter()
-                self.report.step(done, total, {**means, "rate": self.config.rate_at(number)}, counted / (now - since))
+                self.report.step(
+                    done, total, {**means, "rate": self.config.rate_at(number)}, counted / (now - since)
+                )
                 sums, counted, since = {}, 0, now
             if done % self.config.validate_every == 0 or done == total:
                 self._validate(done)
@@ -139,7 +154,13 @@ class _Run:
     def _save(self, step: int, seconds: float) -> None:
         facts = {**self.facts, "step": step, "seconds": round(seconds, 1), "validation": self.validation}
         save_checkpoint(
-            self.output, self.policy, self.contract, self.learner.ema.state_dict(), self.normaliser, facts, plain(self.config)
+            self.output,
+            self.policy,
+            self.contract,
+            self.learner.ema.state_dict(),
+            self.normaliser,
+            facts,
+            plain(self.config),
         )
         save_state(self.output / RESUME, self.learner.model, self.learner.ema, self.learner.optimiser, facts)
 
@@ -147,10 +168,15 @@ class _Run:
         facts = load_state(self.output / RESUME, self.learner.model, self.learner.ema, self.learner.optimiser)
         for name in ("seed", "dataset_fingerprint", "batch"):
             if facts[name] != self.facts[name]:
-                raise CheckpointError(f"'{self.output}' was trained with {name} {facts[name]}, not {self.facts[name]}: it cannot be resumed")
+                raise CheckpointError(
+                    f"'{self.output}' was trained with {name} {facts[name]}, "
+                    f"not {self.facts[name]}: it cannot be resumed"
+                )
         step = int(facts["step"])
         if step > self.config.steps:
-            raise CheckpointError(f"'{self.output}' already has {step} steps, more than the {self.config.steps} asked for")
+            raise CheckpointError(
+                f"'{self.output}' already has {step} steps, more than the {self.config.steps} asked for"
+            )
         return step
 
 
@@ -171,7 +197,9 @@ def _fits(prepared: Prepared, device: torch.device) -> bool:
     return sum(images.numel() for images in prepared.rows.images.values()) < 0.6 * free
 
 
-def _facts(dataset: Any, data: TrainingData, seed: int, config: TrainingConfig, learner: Learner) -> dict[str, Any]:
+def _facts(
+    dataset: Any, data: TrainingData, seed: int, config: TrainingConfig, learner: Learner
+) -> dict[str, Any]:
     return {
         "command": shlex.join(sys.argv),
         "dataset": str(dataset) if isinstance(dataset, (str, Path)) else type(dataset).__name__,
@@ -190,5 +218,3 @@ def _facts(dataset: Any, data: TrainingData, seed: int, config: TrainingConfig, 
             "python": platform.python_version(),
         },
     }
-
-

@@ -29,7 +29,8 @@ READINGS = 32  # of each instruction, the recorded one among them
 
 @dataclass(frozen=True)
 class Prepared:
-    """rows: everything. train, validate: row numbers, int64. normaliser: fitted on the training rows alone."""
+    """rows: everything. train, validate: row numbers, int64. normaliser: fitted on the training rows
+    alone."""
 
     rows: Rows
     train: torch.Tensor
@@ -56,8 +57,9 @@ def prepare(
 
     numbers = _numbers(data, policy)
     actions = _finite("action", np.asarray(data.column("action"), dtype=np.float32))
-    if actions.shape != (data.num_frames, len(contract.action.names)):
-        raise DatasetError(f"'action' has shape {list(actions.shape)}, want [{data.num_frames}, {len(contract.action.names)}]")
+    wanted = [data.num_frames, len(contract.action.names)]
+    if list(actions.shape) != wanted:
+        raise DatasetError(f"'action' has shape {list(actions.shape)}, want {wanted}")
     state = numbers.get(contract.state.key)
     if state is None:
         state = np.asarray(data.column(contract.state.key), dtype=np.float32)
@@ -69,25 +71,41 @@ def prepare(
     steps = Preprocess(policy, contract, normaliser)
     images = {
         s.key: torch.from_numpy(
-            cached_frames(data, s.key, _size(policy, s.key, contract), steps.array_steps[s.key], cache, fingerprint(data), progress)
+            cached_frames(
+                data,
+                s.key,
+                _size(policy, s.key, contract),
+                steps.array_steps[s.key],
+                cache,
+                fingerprint(data),
+                progress,
+            )
         )
         for s in steps.streams
         if s.kind == "image"
     }
     text_key, text, task = _text(data.episodes, steps, config, seed, lengths)
     rows = Rows(
-        images, {k: torch.from_numpy(v) for k, v in numbers.items()}, text_key, text, task,
-        torch.from_numpy(actions), torch.from_numpy(end),
+        images,
+        {k: torch.from_numpy(v) for k, v in numbers.items()},
+        text_key,
+        text,
+        task,
+        torch.from_numpy(actions),
+        torch.from_numpy(end),
     )
     return Prepared(rows, torch.from_numpy(train), torch.from_numpy(validate), normaliser)
 
 
 def fingerprint(data: TrainingData) -> str:
-    """Return a short hash of the dataset's contract, episodes and actions: it changes when the demonstrations do."""
+    """Return a short hash of the dataset's contract, episodes and actions: it changes when the
+    demonstrations do."""
     digest = hashlib.sha256(data.contract.text.encode())
     digest.update(json.dumps([[e.length, e.task] for e in data.episodes]).encode())
     digest.update(np.ascontiguousarray(np.asarray(data.column("action"), dtype=np.float32)).tobytes())
-    digest.update(np.ascontiguousarray(np.asarray(data.column(data.contract.state.key), dtype=np.float32)).tobytes())
+    digest.update(
+        np.ascontiguousarray(np.asarray(data.column(data.contract.state.key), dtype=np.float32)).tobytes()
+    )
     return digest.hexdigest()[:16]
 
 
@@ -98,7 +116,9 @@ def _check_size(data: TrainingData) -> None:
     if total != data.num_frames:
         raise DatasetError(f"the episodes have {total} rows together, the dataset {data.num_frames}")
     if abs(data.fps - data.contract.rate) > 1e-6:
-        raise DatasetError(f"the dataset has {data.fps} rows a second, its contract says {data.contract.rate}")
+        raise DatasetError(
+            f"the dataset has {data.fps} rows a second, its contract says {data.contract.rate}"
+        )
 
 
 def _held_out(episodes: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:
@@ -153,7 +173,11 @@ def _size(policy: PolicyConfig, key: str, contract: Contract) -> tuple[int, int]
 
 
 def _text(
-    episodes: Sequence[EpisodeLike], steps: Preprocess, config: TrainingConfig, seed: int, lengths: npt.NDArray[np.int64]
+    episodes: Sequence[EpisodeLike],
+    steps: Preprocess,
+    config: TrainingConfig,
+    seed: int,
+    lengths: npt.NDArray[np.int64],
 ) -> tuple[str | None, torch.Tensor, torch.Tensor]:
     key = next((s.key for s in steps.streams if s.kind == "text"), None)
     tasks = sorted({episode.task for episode in episodes})

@@ -16,26 +16,38 @@ class EpisodeLike(Protocol):
     """One episode: its number of rows and its instruction."""
 
     @property
-    def length(self) -> int: ...
+    def length(self) -> int:
+        """Rows."""
+        ...
 
     @property
-    def task(self) -> str: ...
+    def task(self) -> str:
+        """Instruction."""
+        ...
 
 
 class TrainingData(Protocol):
     """Rows of all episodes, one after the other, and their videos; `vla_ros.data.Dataset` is one."""
 
     @property
-    def contract(self) -> Contract: ...
+    def contract(self) -> Contract:
+        """What it was recorded with."""
+        ...
 
     @property
-    def fps(self) -> float: ...
+    def fps(self) -> float:
+        """Rows a second."""
+        ...
 
     @property
-    def num_frames(self) -> int: ...
+    def num_frames(self) -> int:
+        """Rows of all episodes."""
+        ...
 
     @property
-    def episodes(self) -> Sequence[EpisodeLike]: ...
+    def episodes(self) -> Sequence[EpisodeLike]:
+        """All episodes, in the order of their rows."""
+        ...
 
     def column(self, key: str) -> npt.NDArray[Any]:
         """Return a numeric feature, [num_frames, ...]."""
@@ -49,7 +61,8 @@ class TrainingData(Protocol):
 class EePoseData:
     """A joint_position dataset seen through an ee_pose contract: its recorded setpoints as poses of the tip.
 
-    Forward kinematics of what the gate sent is what an ee_pose teacher would have sent; the observations stay.
+    Forward kinematics of what the gate sent is what an ee_pose teacher would have sent; the observations
+    stay.
     """
 
     def __init__(self, data: TrainingData, contract: Contract) -> None:

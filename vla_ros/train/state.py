@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -22,7 +22,8 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 def save_state(
     folder: Path, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer, facts: Mapping[str, Any]
 ) -> None:
-    """Write weights, averaged weights and moments atomically to one file; `facts` (step, seed, ...) are its header."""
+    """Write weights, averaged weights and moments atomically to one file; `facts` (step, seed, ...) are its
+    header."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in ema.state_dict().items()}
@@ -33,7 +34,9 @@ def save_state(
     replace(folder / FILE, lambda path: save_file(plain, path, metadata={"facts": json.dumps(facts)}))
 
 
-def load_state(folder: Path, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+def load_state(
+    folder: Path, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer
+) -> dict[str, Any]:
     """Restore what `save_state` wrote, in place; return its facts. Raises CheckpointError."""
     path = folder / FILE
     if not path.is_file():
@@ -41,16 +44,20 @@ def load_state(folder: Path, model: nn.Module, ema: nn.Module, optimiser: torch.
     try:
         with safe_open(path, framework="pt") as file:
             facts: dict[str, Any] = json.loads((file.metadata() or {})["facts"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in list(file.keys())}
         model.load_state_dict(_under("model", tensors))
         ema.load_state_dict(_under("ema", tensors))
         _restore_moments(model, optimiser, tensors)
-    except Exception as error:  # safetensors and load_state_dict raise their own classes
-        raise CheckpointError(f"'{path}' cannot be resumed from: {' '.join(str(error).split())[:300]}") from None
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"'{path}' cannot be resumed from: {' '.join(str(error).split())[:300]}"
+        ) from None
     return facts
 
 
-def _restore_moments(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _restore_moments(
+    model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
     numbers = {id(p): i for i, p in enumerate(p for group in optimiser.param_groups for p in group["params"])}
     state = optimiser.state_dict()
     for name, parameter in model.named_parameters():

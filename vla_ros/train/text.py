@@ -11,8 +11,8 @@ VOWELS = "aeiou"
 def variants(task: str, count: int, rng: np.random.Generator) -> list[str]:
     """Return `count` readings of an instruction with made-up words between its own.
 
-    A word that means nothing in training is one the policy learns to ignore, so that a paraphrase with unknown words
-    around the ones that matter still works.
+    A word that means nothing in training is one the policy learns to ignore, so that a paraphrase with
+    unknown words around the ones that matter still works.
     """
     return [_with_strangers(task.split(), rng) for _ in range(count)]
 
@@ -32,6 +32,8 @@ def _with_strangers(words: list[str], rng: np.random.Generator) -> str:
 def _stranger(rng: np.random.Generator) -> str:
     syllables = int(rng.integers(1, 4))
     return "".join(
-        CONSONANTS[rng.integers(len(CONSONANTS))] + VOWELS[rng.integers(len(VOWELS))] + (CONSONANTS[rng.integers(len(CONSONANTS))] if rng.random() < 0.4 else "")
+        CONSONANTS[rng.integers(len(CONSONANTS))]
+        + VOWELS[rng.integers(len(VOWELS))]
+        + (CONSONANTS[rng.integers(len(CONSONANTS))] if rng.random() < 0.4 else "")
         for _ in range(syllables)
     )

@@ -30,7 +30,8 @@ class Decoder(nn.Module):
     def loss(self, features: TokenGroup, state: Tensor, actions: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """Return scalar terms, of which "loss" is minimised.
 
-        state: normalised [B, N]. actions: normalised [B, H, D]. valid: bool [B, H], False past the episode's end.
+        state: normalised [B, N]. actions: normalised [B, H, D]. valid: bool [B, H], False past the episode's
+        end.
         """
         raise NotImplementedError
 

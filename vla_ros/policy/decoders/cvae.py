@@ -1,9 +1,9 @@
 """The chunk decoder of ACT: a conditional variational autoencoder over action sequences.
 
-Zhao, Kumar, Levine and Finn 2023, "Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware". A style
-encoder reads the demonstrated chunk and the state and gives a latent z, which explains what differs between
-demonstrators; at inference z is zero, the prior's mean. Here z joins the decoder's memory as a token, where ACT adds
-it to the encoder's input.
+Zhao, Kumar, Levine and Finn 2023, "Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware". A
+style encoder reads the demonstrated chunk and the state and gives a latent z, which explains what differs
+between demonstrators; at inference z is zero, the prior's mean. Here z joins the decoder's memory as a
+token, where ACT adds it to the encoder's input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from vla_ros.policy.decoders.base import DECODERS, Decoder, DecoderShape
 
 @dataclass(frozen=True)
 class CvaeChunkSettings:
-    """layers, heads, feedforward, dropout of the decoder; style_layers of the style encoder; latent: size of z;
+    """layers, heads, feedforward, dropout of the decoder; style_layers of the style encoder; latent: size of
+    z;
     kl_weight: weight of the KL divergence beside the L1 loss."""
 
     layers: int = 2
@@ -47,7 +48,9 @@ class CvaeChunk(Decoder):
         self.style_action = nn.Linear(shape.action, width)
         self.style_token = truncated_normal(1, 1, width)
         self.register_buffer("style_positions", sine_positions(shape.chunk, width), persistent=False)
-        self.style = nn.ModuleList(Layer(width, s.heads, s.feedforward, s.dropout) for _ in range(s.style_layers))
+        self.style = nn.ModuleList(
+            Layer(width, s.heads, s.feedforward, s.dropout) for _ in range(s.style_layers)
+        )
         self.style_norm = nn.LayerNorm(width)
         self.style_out = nn.Linear(width, 2 * s.latent)
         self.latent_in = nn.Linear(s.latent, width)
@@ -59,7 +62,8 @@ class CvaeChunk(Decoder):
         self.head = nn.Linear(width, shape.action)
 
     def loss(self, features: TokenGroup, state: Tensor, actions: Tensor, valid: Tensor) -> dict[str, Tensor]:
-        """Return "loss" = "l1" + kl_weight * "kl"; L1 is the mean over valid steps, KL is in nats per sample."""
+        """Return "loss" = "l1" + kl_weight * "kl"; L1 is the mean over valid steps, KL is in nats per
+        sample."""
         mean, log_variance = self._posterior(state, actions, valid)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         predicted = self._decode(features, z.to(features.tokens.dtype)).float()
@@ -76,7 +80,9 @@ class CvaeChunk(Decoder):
     def _posterior(self, state: Tensor, actions: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         batch = actions.shape[0]
         steps = self.style_action(actions) + self.style_positions
-        x = torch.cat([self.style_token.expand(batch, -1, -1), self.style_state(state).unsqueeze(1), steps], dim=1)
+        x = torch.cat(
+            [self.style_token.expand(batch, -1, -1), self.style_state(state).unsqueeze(1), steps], dim=1
+        )
         mask = torch.cat([torch.ones_like(valid[:, :1]).expand(-1, 2), valid], dim=1)
         for layer in self.style:
             x = layer(x, mask)
@@ -88,4 +94,5 @@ class CvaeChunk(Decoder):
         x = self.queries.expand(z.shape[0], -1, -1)
         for layer in self.layers:
             x = layer(x, None, memory.tokens, memory.mask)
-        return self.head(self.norm(x))
+        actions: Tensor = self.head(self.norm(x))
+        return actions

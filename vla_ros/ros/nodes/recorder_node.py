@@ -30,6 +30,8 @@ from vla_ros.ros.params import declare
 from vla_ros.ros.subscribe import observe
 
 ACTION_DEPTH = 100  # one second of the gate's setpoints
+REPORT_PERIOD = 0.5  # [s]
+STALLED = 4  # reports without a new row, after which a late stream is waited for no longer
 
 
 class RecorderNode(ManagedNode):
@@ -62,7 +64,8 @@ class RecorderNode(ManagedNode):
         self.create_subscription(JointTrajectory, "/gate/action", self._on_action, qos.reliable(ACTION_DEPTH))
         for command, answer in (("start", self._start), ("save", self._save), ("discard", self._discard)):
             self.create_service(Trigger, f"~/{command}", self._service(answer))
-        self.create_timer(0.5, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._stalled = 0
+        self.create_timer(REPORT_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
         if self._recorder.state == "recording":
@@ -77,7 +80,7 @@ class RecorderNode(ManagedNode):
             self._jumps, self._newest = self._aligner.jumps, 0
             self._recorder.clock_jumped()
         self._newest = max(self._newest, stamp)
-        self._advance(stamp)
+        self._advance(self._newest)
 
     def _on_action(self, message: JointTrajectory) -> None:
         names, point = list(message.joint_names), message.points[0]
@@ -93,6 +96,7 @@ class RecorderNode(ManagedNode):
 
     def _advance(self, now: int) -> None:
         if self._recorder.state == "recording" and self._recorder.advance(now):
+            self._stalled = 0
             self._progress.publish(to_time(self._recorder.progress))
 
     def _now(self) -> int:
@@ -116,7 +120,7 @@ class RecorderNode(ManagedNode):
         return {"first": first}
 
     def _save(self) -> dict[str, object]:
-        self._advance(self._now())
+        self._advance(self._newest)
         rows, problem, stale = self._recorder.rows, self._recorder.problem, dict(self._recorder.stale_rows)
         episode = self._recorder.save(bool(self.get_parameter("success").value))
         return {"episode": episode, "rows": rows, "problem": problem, "stale_rows": stale}
@@ -126,8 +130,10 @@ class RecorderNode(ManagedNode):
 
     def _on_timer(self) -> None:
         assert self._writer is not None
-        self._advance(self._now())
         recorder = self._recorder
+        self._stalled += 1
+        if self._stalled > STALLED:
+            self._advance(self._newest + recorder.grace)
         level = ERROR if recorder.problem else WARN if recorder.stale_rows else OK
         values = {
             "episodes": self._writer.num_episodes,

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from vla_ros.action import ActionChunk
+from vla_ros.lockstep import LockstepPacer
+
+MS = 1_000_000
+
+
+def chunk(stamp: int) -> ActionChunk:
+    return ActionChunk(values=np.zeros((2, 1)), names=("a.pos",), space="joint_position", stamp=stamp, dt=1 / 30)
+
+
+@pytest.fixture
+def pacer() -> LockstepPacer:
+    return LockstepPacer(0.01, 1 / 30, needs_wrench=False)
+
+
+def test_without_a_source_a_tick_is_ready_when_its_joint_state_is_there(pacer: LockstepPacer) -> None:
+    assert pacer.ready("") is None
+    pacer.joints(0)
+    assert pacer.ready("") == 0
+    pacer.done(0)
+    assert pacer.ready("") is None
+    pacer.joints(3_333_333)
+    assert pacer.ready("") is None  # between ticks
+    pacer.joints(10 * MS)
+    assert pacer.ready("") == 10 * MS
+
+
+def test_with_a_source_a_tick_waits_for_the_chunk_that_is_due(pacer: LockstepPacer) -> None:
+    pacer.joints(0)
+    assert pacer.ready("policy") is None
+    pacer.chunk("teleop", 0, chunk(0))
+    assert pacer.ready("policy") is None
+    pacer.chunk("policy", 0, chunk(0))
+    assert pacer.ready("policy") == 0
+    pacer.done(0)
+    for tick in (10, 20, 30):  # the chunk stamped 0 is the newest due
+        pacer.joints(tick * MS)
+        assert pacer.ready("policy") == tick * MS
+        pacer.done(tick * MS)
+    pacer.joints(40 * MS)
+    assert pacer.ready("policy") is None
+    pacer.chunk("policy", 33_333_333, None)  # not readable, but an answer
+    assert pacer.ready("policy") == 40 * MS
+
+
+def test_due_times_are_the_sources_grid_exactly(pacer: LockstepPacer) -> None:
+    grid = [round(k * 1e9 / 30) for k in range(400)]
+    for k, t in enumerate(grid[:-1]):
+        assert pacer.due(t) == t
+        assert pacer.due(grid[k + 1] - 1) == t
+
+
+def test_a_tick_waits_for_the_wrench_when_it_is_needed() -> None:
+    pacer = LockstepPacer(0.01, 1 / 30, needs_wrench=True)
+    pacer.joints(0)
+    assert pacer.ready("") is None
+    pacer.wrench(0)
+    assert pacer.ready("") == 0
+
+
+def test_a_reset_of_the_simulator_is_seen_and_old_chunks_do_not_count(pacer: LockstepPacer) -> None:
+    for tick in (0, 10, 20):
+        assert not pacer.joints(tick * MS)
+        pacer.done(tick * MS)
+    pacer.chunk("policy", 0, chunk(0))
+    assert pacer.joints(0)
+    assert pacer.ready("") == 0
+    assert pacer.ready("policy") is None
+    assert pacer.newest("policy") is None
+
+
+def test_a_reset_before_the_first_step_is_a_reset_too(pacer: LockstepPacer) -> None:
+    pacer.joints(0)
+    pacer.done(0)
+    assert pacer.joints(0)
+    assert pacer.ready("") == 0
+
+
+def test_a_wrench_that_overtakes_the_joint_state_of_a_reset_is_kept() -> None:
+    pacer = LockstepPacer(0.01, 1 / 30, needs_wrench=True)
+    pacer.joints(50 * MS)
+    pacer.wrench(50 * MS)
+    pacer.done(50 * MS)
+    pacer.wrench(0)
+    assert pacer.joints(0)
+    assert pacer.ready("") == 0
+
+
+def test_a_chunk_from_before_its_source_was_selected_is_remembered(pacer: LockstepPacer) -> None:
+    pacer.joints(0)
+    pacer.chunk("policy", 0, chunk(0))
+    newest = pacer.newest("policy")
+    assert newest is not None and newest.stamp == 0
+    assert pacer.now == 0
