@@ -9,14 +9,11 @@ from pathlib import Path
 import pytest
 from ros_support import RosTest, own_domain
 
-ROOT = Path(__file__).resolve().parent.parent
-PROFILE = ROOT / "config" / "fastdds.xml"
+from vla_ros.ros.environment import graph_environment
 
-os.environ.setdefault("MUJOCO_GL", "egl")
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-if PROFILE.exists():  # read when a process makes its first participant
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
-    os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(PROFILE))
+ROOT = Path(__file__).resolve().parent.parent
+
+os.environ.update(graph_environment())  # before this process makes its first participant
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,10 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def ros_domain() -> Iterator[int]:
     """A ROS domain id of this test's own, also in ROS_DOMAIN_ID for the processes it starts."""
     with own_domain() as domain:
-        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
         yield domain
 
 
@@ -47,8 +43,7 @@ def ros(ros_domain: int) -> Iterator[RosTest]:
 @pytest.fixture(scope="module")
 def module_domain() -> Iterator[int]:
     """A ROS domain id for a graph that all tests of one file share, also in ROS_DOMAIN_ID."""
-    with own_domain() as domain, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(domain))
+    with own_domain() as domain:
         yield domain
 
 

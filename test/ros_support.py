@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from vla_ros.ros.environment import isolated_domain
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-# Domain d uses the UDP ports from 7400 + 250 d on; these keep clear of Linux's ephemeral ports (32768-60999).
-DOMAINS = [*range(80, 101), *range(215, 231)]
-
 
 @contextmanager
 def own_domain() -> Iterator[int]:
-    """Yield a ROS domain id that no other test process of this machine uses until the block ends."""
-    folder = Path(tempfile.gettempdir()) / f"vla_ros_domains_{os.getuid()}"
-    folder.mkdir(exist_ok=True)
-    start = os.getpid() % len(DOMAINS)
-    for domain in DOMAINS[start:] + DOMAINS[:start]:
-        with open(folder / str(domain), "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+    """Yield a ROS domain id that no other graph of this machine uses until the block ends.
+
+    Meanwhile it is in ROS_DOMAIN_ID, for the processes that a test starts.
+    """
+    with patch.dict(os.environ):
+        os.environ.pop("ROS_DOMAIN_ID", None)
+        with isolated_domain() as domain:
+            os.environ["ROS_DOMAIN_ID"] = str(domain)
             yield domain
-            return
-    raise RuntimeError(f"all ROS domains of the tests are in use (locks in {folder})")
 
 
 def wait_until(condition: Callable[[], Any], deadline: float = 20.0, what: str = "the condition") -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from vla_ros.errors import VlaRosError
+from vla_ros.train.command import command as train_command
 
 app = typer.Typer(name="vla-ros", help="Vision-language-action models on ROS 2 arms.", no_args_is_help=True, add_completion=False)
 contract_app = typer.Typer(help="Check and show contracts.", no_args_is_help=True)
@@ -76,21 +77,7 @@ def collect(
     run(task=task, episodes=episodes, seed=seed, output=output, contract=contract, lockstep=lockstep)
 
 
-@app.command()
-def train(
-    dataset: Annotated[Path, typer.Option(help="folder of the LeRobot dataset")],
-    output: Annotated[Path, typer.Option(help="folder for checkpoint and curves")],
-    policy: Annotated[str, typer.Option(help="policy file, or its name in config/policies")] = "act",
-    steps: Annotated[Optional[int], typer.Option(help="optimiser steps; default: the policy file's")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto")] = "auto",
-    seed: int = 0,
-    resume: Annotated[bool, typer.Option(help="go on from the last state in the output folder")] = False,
-    contract: Annotated[str, typer.Option(help="contract to train for; default: the dataset's own")] = "",
-) -> None:
-    """Fine-tune a policy on a LeRobot dataset."""
-    from vla_ros.train import train as run
-
-    run(dataset=dataset, policy=policy, output=output, steps=steps, device=device, seed=seed, resume=resume, contract=contract or None)
+app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
 
 
 @app.command()

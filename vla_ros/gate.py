@@ -32,6 +32,7 @@ LOOKAHEAD = (
 )
 SENSOR_TIMEOUT = 0.1  # [s] without joint states (or wrench, where its limit is set): hold
 RANGE_MARGIN = 0.02  # of a joint's range: measured positions this far outside are taken to be at its end
+MOVED = 0.03  # [rad, m] a joint at rest this far from its setpoint was moved by someone else
 CLOCK_JUMP = 0.05  # [s] a joint state this much older than the last: the clock went back
 
 
@@ -208,6 +209,8 @@ class Gate:
             self.reset()
         state, reason = self._judge(now)
         was_at_rest = False
+        if state == IDLE and self._moved_away():
+            self._setpoint = None
         if self._setpoint is None:
             setpoint, problem = self._begin()
             if setpoint is None:
@@ -271,6 +274,13 @@ class Gate:
                 f"joint '{joint}' is at {q[i]:.3f}, outside [{lower[i]:.3f}, {upper[i]:.3f}]: bring it back",
             )
         return Setpoint(np.clip(q, lower, upper), np.zeros_like(q)), ""
+
+    def _moved_away(self) -> bool:
+        """Return True when the arm, held for nobody, is elsewhere: guided by hand, or a simulator was reset."""
+        setpoint, q = self._setpoint, self._measured
+        if setpoint is None or q is None or not setpoint.at_rest:
+            return False
+        return bool(np.abs(q - setpoint.position).max() > MOVED)
 
     def _brake(self, setpoint: Setpoint, periods: int) -> Setpoint:
         while periods > 0 and not setpoint.at_rest:

@@ -153,6 +153,7 @@ class Aligner:
     def __init__(self, contract: Contract, horizon: float = 2.0) -> None:
         self.contract = contract
         self.jumps = 0  # how often a stamp has jumped back
+        self._before: dict[str, int] = {}  # streams not yet heard of since a jump: their newest stamp before it
         self.buffers = {key: StreamBuffer(spec, horizon) for key, spec in contract.observation.items()}
 
     def push(self, key: str, stamp: int, value: Any) -> None:
@@ -164,15 +165,36 @@ class Aligner:
         if buffer is None:
             raise ObservationError(unknown_name("stream", key, self.buffers))
         capture = stamp - round(buffer.spec.latency * NANOSECONDS)
+        if self._is_of_the_time_before(key, capture):
+            return
         if not buffer.push(capture, value):
             self.jumps += 1
             self.clock_jumped(capture)
+            self._before.pop(key, None)
             buffer.push(capture, value)
 
     def clock_jumped(self, now: int) -> None:
         """Forget what belongs to the time before the clock jumped back to `now` [ns]."""
-        for buffer in self.buffers.values():
+        for key, buffer in self.buffers.items():
+            newest = buffer.newest
+            if newest is not None and newest > now and buffer.spec.kind != "text":
+                self._before[key] = newest
             buffer.cut(now)
+
+    def _is_of_the_time_before(self, key: str, stamp: int) -> bool:
+        """Tell whether a sample was still under way when another stream told of the jump.
+
+        Streams keep their own order: such a sample is newer than the stream's last one before the jump, and newer
+        than anything of the new time.
+        """
+        last = self._before.get(key)
+        if last is None:
+            return False
+        reached = max((b.newest for k, b in self.buffers.items() if k not in self._before and b.newest is not None), default=0)
+        if stamp >= last and stamp > reached:
+            return True
+        del self._before[key]
+        return False
 
     def reset(self) -> None:
         """Forget every sample but the last text."""

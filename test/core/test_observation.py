@@ -165,6 +165,25 @@ def test_samples_of_the_new_time_survive_a_late_notice_of_the_jump(aligner):
     assert set(aligner.align(0).values) == {STATE, DEPTH, "task"} | {IMAGE}
 
 
+def test_samples_still_under_way_when_the_clock_jumped_are_dropped_and_the_stream_goes_on_in_the_new_time(aligner):
+    fill(aligner, until_ms=1000)
+    aligner.push(STATE, 0, [7.0])
+    aligner.push(IMAGE, 1100 * MS, pixel(99))  # of the time before
+    assert IMAGE not in aligner.align(0).values
+    aligner.push(IMAGE, 20 * MS, pixel(1))
+    assert aligner.align(0).values[IMAGE][0, 0, 0] == 1
+    assert aligner.jumps == 1
+
+
+def test_a_stream_that_was_silent_since_the_jump_is_heard_again_once_time_has_passed_its_old_end(aligner):
+    fill(aligner, until_ms=300)
+    aligner.push(STATE, 0, [0.0])
+    for t in range(10, 600, 10):
+        aligner.push(STATE, t * MS, [0.0])
+    aligner.push(IMAGE, 420 * MS, pixel(5))
+    assert aligner.align(500 * MS).values[IMAGE][0, 0, 0] == 5
+
+
 def test_a_message_that_overtook_another_is_dropped_not_taken_for_a_jump(aligner):
     fill(aligner, until_ms=100)
     aligner.push(STATE, 85 * MS, [9.0])

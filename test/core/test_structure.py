@@ -59,7 +59,7 @@ def test_only_vla_ros_ros_imports_ros() -> None:
 def test_the_core_imports_where_there_is_no_ros() -> None:
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in core_sources()]
     modules = [name.removesuffix(".__init__") for name in modules if name.startswith("vla_ros.")]
-    modules += [f"vla_ros.{path.stem}" for path in (ROOT / "teleop").glob("*.py") if path.stem != "__init__"]
+    modules += [f"vla_ros.teleop.{path.stem}" for path in sources("teleop") if path.stem != "__init__"]
     script = f"""
 import importlib, sys
 class NoRos:
@@ -102,6 +102,11 @@ def test_every_node_can_be_run_by_its_name(node: str) -> None:
     assert script.exists() and script.stat().st_mode & 0o111
     assert f'"{node}"' in (ROOT / "setup.py").read_text(encoding="utf-8")
     assert "def main(" in (ROOT / f"vla_ros/ros/nodes/{node}.py").read_text(encoding="utf-8")
+
+
+def test_every_folder_of_modules_is_a_package_that_gets_installed() -> None:
+    folders = {path.parent for path in sources("vla_ros", "teleop")}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 
 def test_a_file_has_one_subject_and_at_most_300_lines() -> None:

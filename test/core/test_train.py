@@ -112,11 +112,11 @@ def test_decoded_frames_are_kept_where_asked_and_used_again(tmp_path: Path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"lerning_rate": 1.0}, "unknown key 'lerning_rate' .did you mean 'learning_rate'"),
-        ({"precision": "fp16"}, "precision 'fp16' is not one of auto, bf16, fp32"),
-        ({"batch": 0}, "batch is 0, want a positive number"),
-        ({"ema": 1.5}, "ema is 1.5"),
-        ({"learning_rate": "fast"}, "learning_rate: want float, got 'fast'"),
+        ({"training.lerning_rate": 1.0}, "unknown key 'lerning_rate' .did you mean 'learning_rate'"),
+        ({"training.precision": "fp16"}, "precision 'fp16' is not one of auto, tf32, bf16, fp32"),
+        ({"training.batch": 0}, "batch is 0, want a positive number"),
+        ({"training.ema": 1.5}, "ema is 1.5"),
+        ({"training.learning_rate": "fast"}, "learning_rate: want float, got 'fast'"),
     ],
 )
 def test_a_wrong_training_setting_is_refused(tmp_path: Path, overrides: dict[str, object], message: str):

@@ -133,6 +133,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def disk_left(root: Path) -> float:
+    """Return what the disk of a dataset, which need not exist yet, has left [GB]."""
+    existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    return shutil.disk_usage(existing).free / 1e9
+
+
 def sync_tree(folder: Path) -> None:
     """Flush every file and folder below `folder` to the disk."""
     for path in sorted(folder.rglob("*"), reverse=True):

@@ -14,10 +14,15 @@ from vla_ros.encoders.positions import grid_positions
 
 @dataclass(frozen=True)
 class FilmCnnSettings:
-    """size: [height, width] the image is resized to, by area. channels: of the stem and of each later stage,
-    each halving the resolution. blocks: residual blocks of each later stage. keypoints: spatial-softmax
-    points, read from the stage `keypoint_stage`. patches: whether the last map's cells become tokens. film:
-    whether the instruction scales and shifts the features of every stage after the stem."""
+    """Settings of `FilmCnn`.
+
+    size: [height, width] the image is resized to, by area. channels: of the stem and of each later stage,
+    each at its stride. blocks: residual blocks of each later stage. keypoints: spatial-softmax
+    points, read from stage `keypoint_stage` (1 is the first after the stem). patches: whether the last
+    map's cells become tokens. film: whether the instruction scales and shifts the features of every stage
+    after the stem. stem_stride: 2 (5x5 kernels) or 4 (8x8, cheaper). strides: of each later stage; 2
+    unless given.
+    """
 
     size: tuple[int, int] = (120, 160)
     channels: tuple[int, ...] = (24, 32, 96, 128)
@@ -26,12 +31,18 @@ class FilmCnnSettings:
     keypoint_stage: int = 2
     patches: bool = True
     film: bool = True
+    stem_stride: int = 2
+    strides: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.blocks) != len(self.channels) - 1:
             raise ValueError(
                 f"blocks has {len(self.blocks)} values, want {len(self.channels) - 1}: one less than channels"
             )
+        if self.strides and len(self.strides) != len(self.blocks):
+            raise ValueError(f"strides has {len(self.strides)} values, want {len(self.blocks)} or none")
+        if self.stem_stride not in (2, 4) or any(stride not in (1, 2) for stride in self.strides):
+            raise ValueError("stem_stride is 2 or 4, strides are 1 or 2")
         if any(c % 8 for c in self.channels):
             raise ValueError(f"channels {list(self.channels)} must be multiples of 8")
         if self.keypoints > 0 and not 1 <= self.keypoint_stage <= len(self.blocks):
@@ -57,7 +68,7 @@ class FilmNorm(nn.Module):
         if self.film is None or condition is None:
             return x
         scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
-        return torch.addcmul(x + shift, x, scale)
+        return torch.addcmul(shift, x, 1.0 + scale)
 
 
 class Residual(nn.Module):
@@ -72,22 +83,22 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         """Return [B, C, h, w]."""
-        y = torch.relu(self.norm1(self.conv1(x), condition))
-        return torch.relu(x + self.norm2(self.conv2(y)))
+        y = torch.relu_(self.norm1(self.conv1(x), condition))
+        return torch.relu_(x + self.norm2(self.conv2(y)))
 
 
 class Stage(nn.Module):
-    """Halve the resolution, then residual blocks."""
+    """A convolution with a stride, then residual blocks."""
 
-    def __init__(self, before: int, after: int, blocks: int, condition: int) -> None:
+    def __init__(self, before: int, after: int, stride: int, blocks: int, condition: int) -> None:
         super().__init__()
-        self.down = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
+        self.down = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
         self.norm = FilmNorm(after, condition)
         self.blocks = nn.ModuleList(Residual(after, condition) for _ in range(blocks))
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
-        """Return [B, after, h / 2, w / 2]."""
-        x = torch.relu(self.norm(self.down(x), condition))
+        """Return [B, after, h / stride, w / stride]."""
+        x = torch.relu_(self.norm(self.down(x), condition))
         for block in self.blocks:
             x = block(x, condition)
         return x
@@ -95,6 +106,8 @@ class Stage(nn.Module):
 
 class SpatialSoftmax(nn.Module):
     """Where each of K learned features is: expected image coordinates in [-1, 1] (Finn et al. 2016)."""
+
+    grid: Tensor
 
     def __init__(self, channels: int, keypoints: int, height: int, width: int) -> None:
         super().__init__()
@@ -115,29 +128,29 @@ class SpatialSoftmax(nn.Module):
 class FilmCnn(Encoder):
     """Residual network with instruction FiLM; patch tokens with 2-D positions, and one token of keypoints.
 
-    The patches carry what is where; the keypoints give positions finer than a cell, which is what a grasp
-    needs.
+    The patches carry what is where; the keypoints give positions finer than a cell, which a grasp needs.
     """
 
     kinds = ("image",)
+    positions: Tensor
 
     def __init__(self, settings: FilmCnnSettings, stream: StreamSpec, width: int) -> None:
         super().__init__(settings, stream, width)
-        channels, condition = settings.channels, width if settings.film else 0
-        self.keypoint_stage = settings.keypoint_stage
-        self.stem = nn.Conv2d(3, channels[0], 5, stride=2, padding=2, bias=False)
+        channels, condition, k = settings.channels, width if settings.film else 0, settings.keypoints
+        self.keypoint_stage = settings.keypoint_stage if k > 0 else 0
+        kernel = {2: 5, 4: 8}[settings.stem_stride]
+        self.stem = nn.Conv2d(3, channels[0], kernel, stride=settings.stem_stride, padding=2, bias=False)
         self.stem_norm = nn.GroupNorm(8, channels[0])
-        depth = len(settings.blocks) if settings.patches else settings.keypoint_stage
+        strides = settings.strides or (2,) * len(settings.blocks)
+        depth = len(settings.blocks) if settings.patches else self.keypoint_stage
         self.stages = nn.ModuleList(
-            Stage(channels[i], channels[i + 1], settings.blocks[i], condition) for i in range(depth)
+            Stage(channels[i], channels[i + 1], strides[i], settings.blocks[i], condition)
+            for i in range(depth)
         )
-        shapes = _map_shapes(settings.size, depth)
-        self.points: SpatialSoftmax | None = None
-        if settings.keypoints > 0:
-            k = settings.keypoints
-            self.points = SpatialSoftmax(
-                channels[settings.keypoint_stage], k, *shapes[settings.keypoint_stage]
-            )
+        shapes = _map_shapes(settings.size, (settings.stem_stride, *strides))
+        if self.keypoint_stage:
+            at = self.keypoint_stage
+            self.points = SpatialSoftmax(channels[at], k, *shapes[at])
             self.point_token = nn.Sequential(
                 nn.Linear(3 * k, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
             )
@@ -147,24 +160,29 @@ class FilmCnn(Encoder):
             self.register_buffer("positions", grid_positions(*shapes[depth], width), persistent=False)
 
     def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:
-        """Return tokens [B, cells + 1, width] for images [B, 3, h, w] in [-1, 1]; the keypoint token comes
-        last."""
-        x = torch.relu(self.stem_norm(self.stem(value)))
+        """Return tokens [B, cells + 1, width] for images [B, 3, h, w] in [-1, 1], keypoints last."""
+        x = torch.relu_(self.stem_norm(self.stem(value)))
         tokens = []
         for number, stage in enumerate(self.stages, start=1):
             x = stage(x, condition)
-            if self.points is not None and number == self.keypoint_stage:
-                where, peak = self.points(x)
-                tokens.append(self.point_token(torch.cat([where.flatten(1), peak], dim=1)).unsqueeze(1))
+            if number == self.keypoint_stage:
+                tokens.append(self._keypoints(x))
         if self.patch is not None:
             tokens.insert(0, self.patch(x.flatten(2).transpose(1, 2)) + self.positions)
         return TokenGroup(torch.cat(tokens, dim=1))
 
+    def _keypoints(self, x: Tensor) -> Tensor:
+        where, peak = self.points(x)
+        with torch.autocast(x.device.type, enabled=False):  # bf16 holds a third of a pixel
+            token: Tensor = self.point_token(torch.cat([where.flatten(1), peak], dim=1))
+        return token.unsqueeze(1)
 
-def _map_shapes(size: tuple[int, int], depth: int) -> list[tuple[int, int]]:
+
+def _map_shapes(size: tuple[int, int], strides: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return the [height, width] of the stem's map and of each stage's."""
     shapes = []
     height, width = size
-    for _ in range(depth + 1):
-        height, width = (height + 1) // 2, (width + 1) // 2
+    for stride in strides:
+        height, width = -(-height // stride), -(-width // stride)
         shapes.append((height, width))
     return shapes

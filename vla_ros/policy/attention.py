@@ -64,8 +64,8 @@ class Layer(nn.Module):
         x = x + self.drop(self.attend_self(y, y, mask))
         if self.attend_cross is not None and self.norm_cross is not None and memory is not None:
             x = x + self.drop(self.attend_cross(self.norm_cross(x), memory, memory_mask))
-        y = self.drop(self.feed(self.norm_feed(x)))
-        return x + y
+        out: Tensor = x + self.drop(self.feed(self.norm_feed(x)))
+        return out
 
 
 def check_heads(width: int, heads: int) -> None:

@@ -151,17 +151,38 @@ def policy_file(path_or_name: str | Path) -> Path:
         raise PolicyError(f"{unknown_name('policy', str(path_or_name), known)}, or a file") from None
 
 
-def read_policy_file(path_or_name: str | Path) -> tuple[PolicyConfig, Mapping[str, Any], str]:
-    """Return (policy, raw `training` section, path) of a policy file. Raises PolicyError."""
+def read_policy_file(
+    path_or_name: str | Path, changes: Mapping[str, Any] | None = None
+) -> tuple[PolicyConfig, Mapping[str, Any], str]:
+    """Return (policy, raw `training` section, path) of a policy file.
+
+    changes: dotted keys ("model.targets.mode", "training.batch") to values that replace the file's.
+    Raises PolicyError.
+    """
     path = policy_file(path_or_name)
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise PolicyError(f"policy '{path}' cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(data, Mapping):
+    if not isinstance(data, dict):
         raise PolicyError(f"{path}: want a mapping, got {type(data).__name__}")
+    if data.get("training") is None:
+        data["training"] = {}
+    for dotted, value in (changes or {}).items():
+        _put(data, dotted, value, str(path))
     for key in data:
         if key not in ("backend", "model", "training"):
             raise PolicyError(f"{path}: {unknown_name('key', str(key), ('backend', 'model', 'training'))}")
-    training = data.get("training") or {}
-    return parse_policy(data.get("model"), f"{path}: model"), training, str(path)
+    return parse_policy(data.get("model"), f"{path}: model"), data["training"], str(path)
+
+
+def _put(data: Any, dotted: str, value: Any, where: str) -> None:
+    """Replace one value of nested mappings, in place; a key may itself hold dots ("observation.state")."""
+    if dotted in data or "." not in dotted:
+        data[dotted] = value
+        return
+    for key in sorted(map(str, data), key=len, reverse=True):
+        if dotted.startswith(f"{key}.") and isinstance(data[key], dict):
+            _put(data[key], dotted.removeprefix(f"{key}."), value, where)
+            return
+    raise PolicyError(f"{where}: {unknown_name('key', dotted, map(str, data))}")

@@ -56,6 +56,10 @@ class Normaliser:
         mean, std = self._get(key)
         return value.float() * std + mean
 
+    def spread(self, key: str) -> Tensor:
+        """Return the standard deviation of `key`, in its physical unit."""
+        return self._get(key)[1]
+
     def save(self, path: Path) -> None:
         """Write safetensors with keys ``<key>.mean`` and ``<key>.std``."""
         tensors = {

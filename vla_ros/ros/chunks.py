@@ -1,7 +1,7 @@
 """Action chunks on the wire: trajectory_msgs/JointTrajectory with the action's names.
 
-``joint_names`` are the action names, ``header.stamp`` the observation's stamp, ``header.frame_id`` the frame of pose
-actions, ``points[i].time_from_start`` is (i + 1) * dt. An empty chunk says "hold".
+``joint_names`` are the action names, ``header.stamp`` the observation's stamp, ``header.frame_id`` the
+frame of pose actions, ``points[i].time_from_start`` is (i + 1) * dt. An empty chunk says "hold".
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import array
 
 import numpy as np
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
 from vla_ros.action import ActionChunk
 from vla_ros.errors import ActionError
 from vla_ros.ros.convert import NANOSECONDS, from_time, to_duration, to_time
@@ -23,13 +24,18 @@ def chunk_to_message(chunk: ActionChunk) -> JointTrajectory:
     message.header.stamp = to_time(chunk.stamp)
     message.header.frame_id = chunk.frame
     message.points = [
-        JointTrajectoryPoint(positions=array.array("d", row), time_from_start=to_duration(round((i + 1) * chunk.dt * NANOSECONDS)))
+        JointTrajectoryPoint(
+            positions=array.array("d", row),
+            time_from_start=to_duration(round((i + 1) * chunk.dt * NANOSECONDS)),
+        )
         for i, row in enumerate(chunk.values.tolist())
     ]
     return message
 
 
-def chunk_from_message(message: JointTrajectory, space: str | None = None, dt: float = 1.0 / 30.0) -> ActionChunk:
+def chunk_from_message(
+    message: JointTrajectory, space: str | None = None, dt: float = 1.0 / 30.0
+) -> ActionChunk:
     """Return the chunk of a message.
 
     space: the action space, by default told from the names (``ee.`` makes a pose). dt: of an empty chunk [s].
@@ -49,7 +55,9 @@ def chunk_from_message(message: JointTrajectory, space: str | None = None, dt: f
         wrong = np.flatnonzero(np.abs(times - wanted) > UNEVEN)
         if dt <= 0.0 or wrong.size:
             index = int(wrong[0]) if wrong.size else 0
-            raise ActionError(f"point {index} of a chunk is at {times[index] / NANOSECONDS} s, want evenly spaced positive times")
+            raise ActionError(
+                f"point {index} of a chunk is at {times[index] / NANOSECONDS} s, want evenly spaced times > 0"
+            )
     return ActionChunk(
         values=np.array(rows, dtype=np.float64).reshape(len(rows), len(names)),
         names=names,

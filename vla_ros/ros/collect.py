@@ -5,7 +5,6 @@ recorder_node writes what happened as a LeRobot v3 dataset.
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -147,18 +146,24 @@ class Recording:
         if self._setting.lockstep:
             driver.run_until(WARM_UP)
         self._target = 0
-        first = self._filled = int(self._start()["first"])
+        first = self._filled = self._start()
         driver.set_parameters(TELEOP, {"clutch": True})
         driver.trigger(f"{TELEOP}/reset")
         driver.select("teleop")
         return first
 
-    def _start(self) -> dict[str, Any]:
-        """Start the recorder as soon as it has seen every stream. Raises GraphError with its reason if that lasts."""
+    def _start(self) -> int:
+        """Start the recorder as soon as it has seen every stream; return the first row's time [ns].
+
+        Raises GraphError with its reason if that lasts.
+        """
         end = time.monotonic() + self._driver.deadline
         while True:
             try:
-                return self._ask("start")
+                first = int(self._ask("start")["first"])
+                if not self._setting.lockstep or first <= round(WARM_UP * NANOSECONDS):
+                    return first
+                self._ask("discard")  # it has not yet seen the reset: that was the end of the episode before
             except GraphError:
                 self._alive()
                 if time.monotonic() > end:
@@ -243,9 +248,8 @@ class Ledger:
 def _progress(setting: Collection, outcome: Outcome, started: float, seed: int) -> Text:
     elapsed = time.monotonic() - started
     tries = outcome.saved + len(outcome.failed)
-    folder = next(parent for parent in (setting.output, *setting.output.absolute().parents) if parent.exists())
     return Text(
         f"{setting.task}: {outcome.saved}/{setting.episodes} episodes ({tries - len(outcome.failed)} of {tries} attempts), "
         f"seed {seed}, {outcome.recorded:.0f} s recorded in {elapsed:.0f} s, "
-        f"{shutil.disk_usage(folder).free / 1e9:.1f} GB disk left"
+        f"{layout.disk_left(setting.output):.1f} GB disk left"
     )

@@ -17,6 +17,7 @@ from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import WrenchStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import String
+
 from vla_ros.contract import POSITION_SUFFIX, StreamSpec
 from vla_ros.errors import ObservationError, unknown_name
 
@@ -49,10 +50,10 @@ def to_duration(duration: int) -> Duration:
 
 
 def decoder_for(spec: StreamSpec, now: Callable[[], int] | None = None) -> Decoder:
-    """Return the function that turns a message of this stream into (stamp [ns], value as the contract shapes it).
+    """Return the function that turns a message of this stream into (stamp [ns], value).
 
-    Text carries no stamp: it is given ``now()``, or 0 ("has always been true") without ``now``. The decoder raises
-    ObservationError when a message does not fit the stream.
+    Text carries no stamp: it is given ``now()``, or 0 ("has always been true") without ``now``. The decoder
+    raises ObservationError when a message does not fit the stream.
     """
     if spec.kind == "text":
         return lambda message: (now() if now else 0, str(message.data))
@@ -62,7 +63,11 @@ def decoder_for(spec: StreamSpec, now: Callable[[], int] | None = None) -> Decod
         "taxels": taxels_from_message,
         "wrench": wrench_from_message,
         "joints": JointReader(
-            [name[: -len(POSITION_SUFFIX)] if name.endswith(POSITION_SUFFIX) else name for name in spec.names], spec.topic
+            [
+                name[: -len(POSITION_SUFFIX)] if name.endswith(POSITION_SUFFIX) else name
+                for name in spec.names
+            ],
+            spec.topic,
         ),
     }
     if spec.kind not in decode:
@@ -72,7 +77,7 @@ def decoder_for(spec: StreamSpec, now: Callable[[], int] | None = None) -> Decod
 
 
 def msg_type_for(kind: str, topic: str = "") -> type:
-    """Return the message class of a kind of stream; an image topic that ends in ``compressed`` is a CompressedImage."""
+    """Return the message class of a kind of stream; a topic ending in ``compressed`` has CompressedImages."""
     if kind in ("image", "depth") and topic.endswith("compressed"):
         return CompressedImage
     types = {
@@ -102,7 +107,7 @@ def rgb_from_message(message: Image | CompressedImage) -> npt.NDArray[np.uint8]:
 
 
 def depth_from_message(message: Image | CompressedImage) -> npt.NDArray[np.float32]:
-    """Return depth in metres, float32 [H, W], NaN where invalid (REP-118: 16UC1 in mm with 0 invalid, or 32FC1)."""
+    """Return depth [m], float32 [H, W], NaN where invalid (REP-118: 16UC1 in mm, 0 invalid; or 32FC1)."""
     if isinstance(message, CompressedImage):
         return _metres(_decompress(message, cv2.IMREAD_UNCHANGED))
     if message.encoding not in ("16UC1", "32FC1"):
@@ -112,7 +117,7 @@ def depth_from_message(message: Image | CompressedImage) -> npt.NDArray[np.float
 
 
 def taxels_from_message(message: Image) -> npt.NDArray[np.float32]:
-    """Return a taxel grid, float32 [h, w, channels] [N]: 32FC3 (shear x, shear y, normal) or 32FC1 (normal)."""
+    """Return taxel forces [N], float32 [h, w, channels]: 32FC3 (shear x, y, normal) or 32FC1 (normal)."""
     if message.encoding not in ("32FC3", "32FC1"):
         raise ObservationError(unknown_name("taxel encoding", message.encoding, ("32FC1", "32FC3")))
     return _rows(message, _numeric_dtype(message), _NUMERIC[message.encoding][1]).astype(np.float32)
@@ -133,7 +138,7 @@ class JointReader:
         self._order: dict[tuple[str, ...], list[int]] = {}
 
     def __call__(self, message: JointState) -> npt.NDArray[np.float64]:
-        """Return the positions of ``joints`` [rad, m], float64 [N]; raise ObservationError naming a missing joint."""
+        """Return the positions of ``joints`` [rad, m], float64 [N]. ObservationError names a missing one."""
         return self._pick(message, message.position, "position")
 
     def velocities(self, message: JointState) -> npt.NDArray[np.float64]:
@@ -158,7 +163,7 @@ class JointReader:
 def joints_to_message(
     stamp: int, position: Mapping[str, float], velocity: Mapping[str, float], effort: Mapping[str, float]
 ) -> JointState:
-    """Return a JointState with the joints in alphabetical order, as joint_state_broadcaster publishes them."""
+    """Return a JointState with its joints in alphabetical order, as joint_state_broadcaster's are."""
     names = sorted(position)
     message = JointState(name=names)
     message.header.stamp = to_time(stamp)
@@ -195,7 +200,9 @@ def image_to_message(stamp: int, frame: str, pixels: npt.NDArray[Any], encoding:
     return message
 
 
-def camera_info(frame: str, width: int, height: int, fx: float, fy: float, cx: float, cy: float) -> CameraInfo:
+def camera_info(
+    frame: str, width: int, height: int, fx: float, fy: float, cx: float, cy: float
+) -> CameraInfo:
     """Return the CameraInfo of an ideal pinhole camera; focal lengths and centre in pixels."""
     message = CameraInfo(width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
     message.header.frame_id = frame
@@ -227,7 +234,9 @@ def _metres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if pixels.dtype.kind == "f":
         return pixels.astype(np.float32)
     if pixels.dtype.itemsize != 2 or pixels.ndim != 2:
-        raise ObservationError(f"depth pixels are {pixels.dtype} {list(pixels.shape)}, want uint16 [H, W] in mm")
+        raise ObservationError(
+            f"depth pixels are {pixels.dtype} {list(pixels.shape)}, want uint16 [H, W] in mm"
+        )
     depth = pixels.astype(np.float32) / np.float32(1000.0)
     depth[pixels == 0] = np.nan
     return depth
@@ -236,5 +245,7 @@ def _metres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _decompress(message: CompressedImage, flags: int) -> npt.NDArray[Any]:
     pixels = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), flags)
     if pixels is None:
-        raise ObservationError(f"a compressed image of format '{message.format}' and {len(message.data)} bytes is not readable")
+        raise ObservationError(
+            f"a compressed image of format '{message.format}' and {len(message.data)} bytes is not readable"
+        )
     return np.asarray(pixels)

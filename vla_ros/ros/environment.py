@@ -1,4 +1,4 @@
-"""What a process needs in its environment to meet the others of its graph: transport profile, domain, OpenGL."""
+"""What a process needs in its environment to meet the others of its graph: transport, domain, OpenGL."""
 
 from __future__ import annotations
 
@@ -31,10 +31,19 @@ def graph_environment() -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in defaults.items()}
 
 
+def package_installed(name: str) -> bool:
+    """Return True if the ament package of that name is in the environment."""
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    index = "share/ament_index/resource_index/packages"
+    return any(prefix and (Path(prefix) / index / name).exists() for prefix in prefixes)
+
+
 def child_environment() -> dict[str, str]:
     """Return the environment for a node's process."""
     environment = dict(os.environ) | graph_environment() | {"PYTHONUNBUFFERED": "1"}
-    if not environment.get("LD_LIBRARY_PATH"):  # then the ROS wheels must set it again: they restart Python to do so
+    if not environment.get(
+        "LD_LIBRARY_PATH"
+    ):  # then the ROS wheels must set it again: they restart Python to do so
         environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     return environment
 

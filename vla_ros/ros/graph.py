@@ -1,4 +1,4 @@
-"""Which Python nodes a bring-up consists of, as plain data: read by `up.py` and by ``launch/bringup.launch.py``.
+"""Which Python nodes a bring-up consists of, as plain data for `up.py` and ``launch/bringup.launch.py``.
 
 Imports neither rclpy nor launch.
 """
@@ -15,12 +15,13 @@ Value = bool | int | float | str  # of a ROS parameter
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node: its name, which is also its executable's, its module, its parameters, its niceness."""
+    """One node: its name, which is also its executable's, its module and its parameters."""
 
     name: str
     module: str
     parameters: Mapping[str, Value] = field(default_factory=dict)
     nice: int = 0  # added to the priority where permitted: negative is more urgent
+    required: bool = False  # without it the graph is of no use: its end ends the bring-up
 
 
 def bring_up(
@@ -43,12 +44,13 @@ def bring_up(
 ) -> list[NodeSpec]:
     """Return the nodes of a bring-up, in the order in which they start.
 
-    contract: a file, or a name in config/contracts. sim: the embedded MuJoCo arm; without it the drivers and
-    controllers are someone else's. task, seed, instruction: of the simulated scene ("" for the scene's own words).
-    checkpoint: the policy's folder, on torch `device` with so many CPU `threads`, inferring every `steps` grid steps;
-    None for no policy. teleop: a device ("scripted"), None for none. record: folder of the dataset that the recorder
-    writes with video `codec`, None for none. executor: how the gate overlaps chunks. lockstep: simulated time advances
-    only as granted on /sim/run_until and answered by the gate. source: who has the arm at first ("", policy, teleop).
+    contract: a file, or a name in config/contracts. sim: the embedded MuJoCo arm; without it the drivers
+    and controllers are someone else's. task, seed, instruction: of the simulated scene ("" for the scene's
+    own words). checkpoint: the policy's folder, on torch `device` with so many CPU `threads`, inferring
+    every `steps` grid steps; None for no policy. teleop: a device ("scripted"), None for none. record:
+    folder of the dataset that the recorder writes with video `codec`, None for none. executor: how the gate
+    overlaps chunks. lockstep: simulated time advances only as granted on /sim/run_until and answered by the
+    gate. source: who has the arm at first ("", policy, teleop).
     """
     common: dict[str, Value] = {"contract": contract}
     if lockstep:
@@ -56,21 +58,28 @@ def bring_up(
     nodes = []
     if sim:
         scene: dict[str, Value] = {"task": task, "seed": seed, "instruction": instruction}
-        nodes.append(_node("mujoco_node", common | scene, nice=-5))
+        nodes.append(_node("mujoco_node", common | scene, nice=-5, required=True))
     gate: dict[str, Value] = {"source": source, "executor": executor}
     if steps != 1:
         gate["source_period"] = steps / load_contract(contract).rate
-    nodes.append(_node("gate_node", common | gate, nice=-10))
+    nodes.append(_node("gate_node", common | gate, nice=-10, required=True))
     if teleop is not None:
         nodes.append(_node("teleop_node", common | {"device": teleop, "task": task, "seed": seed}))
     if record is not None:
-        nodes.append(_node("recorder_node", common | {"root": record} | ({"codec": codec} if codec else {}), nice=2))
+        nodes.append(
+            _node("recorder_node", common | {"root": record} | ({"codec": codec} if codec else {}), nice=2)
+        )
     if checkpoint is not None:
-        policy: dict[str, Value] = {"checkpoint": checkpoint, "device": device, "threads": threads, "steps": steps}
+        policy: dict[str, Value] = {
+            "checkpoint": checkpoint,
+            "device": device,
+            "threads": threads,
+            "steps": steps,
+        }
         words: dict[str, Value] = {} if sim or not instruction else {"instruction": instruction}
         nodes.append(_node("policy_node", common | policy | words, nice=5))
     return nodes
 
 
-def _node(name: str, parameters: dict[str, Value], nice: int = 0) -> NodeSpec:
-    return NodeSpec(name, f"vla_ros.ros.nodes.{name}", parameters, nice)
+def _node(name: str, parameters: dict[str, Value], nice: int = 0, required: bool = False) -> NodeSpec:
+    return NodeSpec(name, f"vla_ros.ros.nodes.{name}", parameters, nice, required)

@@ -1,8 +1,8 @@
 """The managed node that all nodes derive from, and the main function they share.
 
-A node overrides ``configure``, ``activate``, ``deactivate`` and ``cleanup`` and raises a ``VlaRosError`` when it cannot
-go on. With the parameter ``autostart`` (the default) ``run_node`` configures and activates it at once; with
-``autostart:=false`` it waits for a lifecycle manager.
+A node overrides ``configure``, ``activate``, ``deactivate`` and ``cleanup`` and raises a ``VlaRosError``
+when it cannot go on. With the parameter ``autostart`` (the default) ``run_node`` configures and activates
+it at once; with ``autostart:=false`` it waits for a lifecycle manager.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from rclpy.task import Future
 
 from vla_ros.errors import VlaRosError
 from vla_ros.ros.environment import PARENT, READY
+from vla_ros.ros.executor import DrainingExecutor
+from vla_ros.ros.executor import available as draining_available
 from vla_ros.ros.params import declare
 
 CONFIGURATION_ERROR = 1
@@ -36,16 +38,18 @@ LAST_RESORT = 20.0  # [s] after the signal to stop, a node that still hangs ends
 class ManagedNode(LifecycleNode):
     """A lifecycle node whose transitions are four short methods that raise on failure.
 
-    ``configure`` declares parameters, reads files and creates entities; ``activate`` starts acting (timers, threads);
-    ``deactivate`` stops acting; ``cleanup`` frees what ``configure`` made. ``cleanup`` also runs when the node ends in
-    any state past unconfigured, after ``deactivate`` when it was active.
+    ``configure`` declares parameters, reads files and creates entities; ``activate`` starts acting (timers,
+    threads); ``deactivate`` stops acting; ``cleanup`` frees what ``configure`` made. ``cleanup`` also runs
+    when the node ends in any state past unconfigured, after ``deactivate`` when it was active.
     """
 
     failure: Exception | None = None  # why the last transition failed
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
-        self.autostart = declare(self, "autostart", True, "configure and activate at start, without a manager", read_only=True)
+        self.autostart = declare(
+            self, "autostart", True, "configure and activate at start, without a manager", read_only=True
+        )
 
     def configure(self) -> None:
         """Read parameters and files and create the entities; raise a VlaRosError when that is impossible."""
@@ -90,25 +94,30 @@ class ManagedNode(LifecycleNode):
             self.trigger_shutdown()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Configure the node; rclpy's hook."""
         result = self._transition(self.configure)
         if result != TransitionCallbackReturn.SUCCESS:
             self._transition(self.cleanup, keep_failure=True)
         return result if result != TransitionCallbackReturn.SUCCESS else super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Activate the node; rclpy's hook."""
         super().on_activate(state)  # lifecycle publishers first: activate() may publish
         return self._transition(self.activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate the node; rclpy's hook."""
         result = self._transition(self.deactivate)
         super().on_deactivate(state)
         return result
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Clean the node up; rclpy's hook."""
         super().on_cleanup(state)
         return self._transition(self.cleanup)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate and clean up as needed; rclpy's hook."""
         if state.label == "active":
             self._transition(self.deactivate)
         if state.label in ("active", "inactive"):
@@ -118,7 +127,7 @@ class ManagedNode(LifecycleNode):
     def _transition(self, work: Callable[[], None], keep_failure: bool = False) -> TransitionCallbackReturn:
         try:
             work()
-        except Exception as error:  # rclpy would swallow it without a word
+        except Exception as error:  # noqa: BLE001 - rclpy would swallow it without a word
             if keep_failure:
                 return TransitionCallbackReturn.FAILURE
             self.failure = error
@@ -130,23 +139,27 @@ class ManagedNode(LifecycleNode):
 
 
 def make_executor() -> Executor:
-    """Return a SingleThreadedExecutor, or rclpy's experimental EventsExecutor if VLA_ROS_EXECUTOR=events asks for it.
+    """Return the executor of this package's nodes, a DrainingExecutor where this release of rclpy allows it.
 
-    The EventsExecutor of the rclpy 7.1.6 wheels calls no callback and never releases the interpreter, so it is not
-    the default; Humble has none.
+    VLA_ROS_EXECUTOR=single asks for rclpy's SingleThreadedExecutor, =events for its experimental
+    EventsExecutor. (That of the rclpy 7.1.6 wheels calls no callback and never releases the interpreter;
+    Humble has none.)
     """
-    if os.environ.get("VLA_ROS_EXECUTOR") == "events":
+    wanted = os.environ.get("VLA_ROS_EXECUTOR", "draining")
+    if wanted == "events":
         from rclpy.experimental import EventsExecutor
 
         return EventsExecutor()
+    if wanted == "draining" and draining_available():
+        return DrainingExecutor()
     return SingleThreadedExecutor()
 
 
 def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:
     """Run one node until SIGINT or SIGTERM and return the exit code: the ``main`` of every node file.
 
-    0: stopped by a signal. 1: a VlaRosError (configuration or run time), with one line ``vla_ros: <message>`` on
-    stderr. 2: a defect, with its traceback.
+    0: stopped by a signal. 1: a VlaRosError (configuration or run time), with one line ``vla_ros:
+    <message>`` on stderr. 2: a defect, with its traceback.
     """
     _end_with_parent()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -167,7 +180,7 @@ def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None =
     except VlaRosError as error:
         print(f"vla_ros: {error}", file=sys.stderr, flush=True)
         return CONFIGURATION_ERROR
-    except Exception:
+    except Exception:  # noqa: BLE001 - the last place to tell a defect from a refusal
         traceback.print_exc()
         return CRASH
     finally:
@@ -181,7 +194,7 @@ def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None =
 
 
 def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the process named by VLA_ROS_PARENT dies; end now if it already has."""
+    """Have the kernel send SIGTERM when the process named by VLA_ROS_PARENT dies; end if it already has."""
     parent = os.environ.pop(PARENT, "")
     if not parent or not sys.platform.startswith("linux"):
         return
@@ -197,10 +210,10 @@ def _freeze_garbage() -> None:
 
 
 def _on_signal(callback: Callable[[], object]) -> Callable[[], None]:
-    """Call ``callback`` in a helper thread on SIGINT or SIGTERM, with the ROS context still valid; return the undo.
+    """Call ``callback`` in a helper thread on SIGINT or SIGTERM, ROS still running; return the undo.
 
-    An executor spinning in C++ never returns to the interpreter to run a Python signal handler, so the wake-up
-    descriptor is read by a thread.
+    An executor spinning in C++ never returns to the interpreter to run a Python signal handler, so the
+    wake-up descriptor is read by a thread.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
@@ -208,11 +221,13 @@ def _on_signal(callback: Callable[[], object]) -> Callable[[], None]:
     os.set_blocking(write_end, False)
     old_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     old = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    stopping = threading.Event()
 
     def wait() -> None:
         while received := os.read(read_end, 1):
             if received == b"\0":
                 return
+            stopping.set()
             callback()
             watchdog = threading.Timer(LAST_RESORT, os._exit, (CRASH,))
             watchdog.daemon = True
@@ -222,8 +237,11 @@ def _on_signal(callback: Callable[[], object]) -> Callable[[], None]:
     thread.start()
 
     def undo() -> None:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        for (
+            number,
+            handler,
+        ) in old.items():  # a second Ctrl-C, or the group's beside launch's, changes nothing
+            signal.signal(number, signal.SIG_IGN if stopping.is_set() else handler)
         signal.set_wakeup_fd(old_fd)
         os.write(write_end, b"\0")
         thread.join()

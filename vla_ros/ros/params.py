@@ -1,4 +1,4 @@
-"""Declaring a parameter once: default, description, range and read-only flag in one call that returns the value."""
+"""Declaring a parameter once: default, description, range and read-only flag in one call."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
+
 from vla_ros.errors import VlaRosError
 
 Value = TypeVar("Value", bool, int, float, str, list[str], list[float], list[int])
@@ -35,7 +36,9 @@ def declare(
     if range is not None and isinstance(default, int):
         descriptor.integer_range = [IntegerRange(from_value=int(range[0]), to_value=int(range[1]))]
     elif range is not None:
-        descriptor.floating_point_range = [FloatingPointRange(from_value=float(range[0]), to_value=float(range[1]))]
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(range[0]), to_value=float(range[1]))
+        ]
     overrides = node._parameter_overrides
     if isinstance(default, float) and name in overrides and isinstance(overrides[name].value, int):
         overrides[name] = type(overrides[name])(name, value=float(overrides[name].value))

@@ -1,7 +1,8 @@
 """The qualities of service in use, so that no node invents its own.
 
-Drivers publish reliably with a short queue; consumers of sensor data subscribe best-effort (REP-2003 draft), which a
-reliable publisher satisfies. Lockstep runs must not lose a sample, so there consumers ask for reliable delivery.
+Drivers publish reliably with a short queue; consumers of sensor data subscribe best-effort (REP-2003
+draft), which a reliable publisher satisfies. Lockstep runs must not lose a sample, so there consumers ask
+for reliable delivery.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a simulated world publishes: the topics of ros2_control's broadcasters, cameras, pads, and the truth."""
+"""What a simulated world publishes: ros2_control's broadcasters' topics, cameras, pads, and the truth."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.7, 0.2), "blue": (0.1, 0.2, 
 class SimulatedSensors:
     """The `Outputs` of a runner on the topics of the contract.
 
-    awaited: the topic whose publisher, the gate, must be there before the first words are said.
+    awaited: for lockstep, the topic whose publisher, the gate, must be there before the first trial begins.
     """
 
-    def __init__(self, node: Node, contract: Contract, cameras: tuple[str, ...], awaited: str) -> None:
-        self._node, self._awaited, self._settled = node, awaited, False
+    def __init__(self, node: Node, contract: Contract, cameras: tuple[str, ...], awaited: str | None) -> None:
+        self._node, self._awaited, self._settled = node, awaited or "", awaited is None
         self._body = _Body(node, contract)
         self._cameras = _Cameras(node, contract, cameras)
         text = next((stream.topic for stream in contract.streams("text")), "/instruction")
         self._words = node.create_publisher(String, text, qos.LATCHED)
 
     def say(self, instruction: str) -> None:
-        """Publish the instruction and wait until it has arrived, so that nobody sees the scene with other words."""
+        """Publish the instruction and wait until it has arrived: nobody sees the scene with other words."""
         self._settle()
         self._words.publish(String(data=instruction))
         self._words.wait_for_all_acked(ACKNOWLEDGED)
@@ -66,7 +66,7 @@ class SimulatedSensors:
         self._body.publish_clock(stamp)
 
     def _settle(self) -> None:
-        """Wait, the first time, until the gate is there and discovery has brought no subscription for a while."""
+        """Wait, the first time, until the gate is there and discovery has brought nothing for a while."""
         end = time.monotonic() + SETTLE_DEADLINE
         count, since = -1, time.monotonic()
         while not self._settled:
@@ -103,7 +103,9 @@ class _Body:
         """Publish all that is due at the world's present step, as of ``stamp`` [ns]."""
         step = world.steps
         if step % CONTROL_EVERY == 0:
-            position, velocity, effort = (dict(zip(world.joint_names, v.tolist())) for v in world.joint_state())
+            position, velocity, effort = (
+                dict(zip(world.joint_names, v.tolist(), strict=True)) for v in world.joint_state()
+            )
             self._joints.publish(joints_to_message(stamp, position, velocity, effort))
             self._wrench.publish(wrench_to_message(stamp, self._tool, world.wrench().tolist()))
         if step % GATE_EVERY == 0:
@@ -128,12 +130,19 @@ class _Body:
 
     def subscriptions(self) -> int:
         """Return how many subscriptions these topics have in all."""
-        publishers = [self._joints, self._wrench, self._objects, self._status, self._clock, *self._taxels.values()]
+        publishers = [
+            self._joints,
+            self._wrench,
+            self._objects,
+            self._status,
+            self._clock,
+            *self._taxels.values(),
+        ]
         return sum(int(publisher.get_subscription_count()) for publisher in publishers)
 
 
 class _Cameras:
-    """Publishes colour, depth and camera_info of the world's cameras, rendering only what someone looks at."""
+    """Publishes colour, depth and camera_info of the cameras, rendering only what someone looks at."""
 
     def __init__(self, node: Node, contract: Contract, names: tuple[str, ...]) -> None:
         topic, driver = _topics(contract), qos.reliable(20)

@@ -9,6 +9,7 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.subscription import Subscription
+
 from vla_ros.contract import Contract, StreamSpec
 from vla_ros.errors import ObservationError
 from vla_ros.observation import Aligner
@@ -29,9 +30,9 @@ def observe(
 ) -> list[Subscription]:
     """Subscribe to every stream of the contract and push what arrives into ``aligner``.
 
-    reliable: ask for reliable delivery; by default when the node runs on simulated time, where a lost sample would
-        stall a lockstep run. on_sample(key, stamp [ns]) is called after each accepted sample; on_error(key, message)
-        when a message does not fit the contract (by default a warning, once in 2 s).
+    reliable: ask for reliable delivery; by default when the node runs on simulated time, where a lost
+        sample would stall a lockstep run. on_sample(key, stamp [ns]) is called after each accepted sample;
+        on_error(key, message) when a message does not fit the contract (by default a warning, once in 2 s).
 
     Simulated text counts as said at time 0, since a String has no stamp and the clock may lag behind it.
     """
@@ -61,7 +62,11 @@ def observe(
 
     return [
         node.create_subscription(
-            msg_type_for(spec.kind, spec.topic), spec.topic, receiver(spec), _profile(spec, reliable), callback_group=callback_group
+            msg_type_for(spec.kind, spec.topic),
+            spec.topic,
+            receiver(spec),
+            _profile(spec, reliable),
+            callback_group=callback_group,
         )
         for spec in contract.observation.values()
     ]

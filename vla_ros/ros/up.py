@@ -1,7 +1,7 @@
-"""Starts a list of nodes as processes, watches them, and stops them: `vla-ros up`, where `launch` is not installed.
+"""Starts a list of nodes as processes, watches and stops them: `vla-ros up`, for where there is no launch.
 
-Nothing is left behind: nodes are stopped by SIGINT, then SIGTERM, then SIGKILL, and end by themselves when the process
-that started them dies (see `lifecycle.run_node`).
+Nothing is left behind: nodes are stopped by SIGINT, then SIGTERM, then SIGKILL, and end by themselves when
+the process that started them dies (see `lifecycle.run_node`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -36,9 +36,9 @@ class _Child:
 class Graph:
     """The processes of a list of nodes. Use as a context manager: they run from entry to exit.
 
-    While it is up, this process's environment has the ROS domain and the transport profile of the nodes, so that a ROS
-    context made here meets them. The domain is one of its own unless ROS_DOMAIN_ID is set. log_dir: a folder for one
-    log file a node, by default a new one below the system's temporary folder.
+    While it is up, this process's environment has the ROS domain and the transport profile of the nodes, so
+    that a ROS context made here meets them. The domain is one of its own unless ROS_DOMAIN_ID is set.
+    log_dir: a folder for one log file a node, by default a new one below the system's temporary folder.
     """
 
     def __init__(self, specs: Iterable[NodeSpec], log_dir: Path | None = None) -> None:
@@ -93,19 +93,30 @@ class Graph:
         """Return what a node has printed so far."""
         return self._child(name).log.read_text(encoding="utf-8", errors="replace")
 
+    def ready(self, name: str) -> bool:
+        """Return True once a node is active."""
+        return f"{READY} {name}" in self.log(name)
+
+    def ended(self, name: str) -> str:
+        """Return how a node has ended: its exit code and last line; '' while it runs."""
+        child = self._child(name)
+        code = child.process.poll()
+        if code is None:
+            return ""
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f"{name} ended with {how}: {self._last_line(name)} (log: {child.log})"
+
     def check(self) -> None:
         """Raise GraphError, naming node, exit code and last line, if a node has ended."""
-        for name, child in self._children.items():
-            code = child.process.poll()
-            if code is not None:
-                last = self._last_line(name)
-                raise GraphError(f"{name} ended with {_describe(code)}: {last} (log: {child.log})")
+        for name in self._children:
+            if ended := self.ended(name):
+                raise GraphError(ended)
 
     def wait_ready(self, deadline: float = 60.0) -> None:
-        """Wait until every node is active. Raise GraphError when one ends, or is not active within `deadline` s."""
+        """Wait until every node is active. GraphError when one ends, or is not active within `deadline` s."""
         end = time.monotonic() + deadline
         waiting = list(self._children)
-        while waiting := [name for name in waiting if f"{READY} {name}" not in self.log(name)]:
+        while waiting := [name for name in waiting if not self.ready(name)]:
             self.check()
             if time.monotonic() > end:
                 raise GraphError(
@@ -143,23 +154,21 @@ class Graph:
 
 
 def run_up(specs: Iterable[NodeSpec], log_dir: Path | None = None) -> int:
-    """Keep the nodes up, showing what they print, until Ctrl-C or SIGTERM (return 0) or until one ends (return 1)."""
+    """Keep the nodes up, showing what they print, until Ctrl-C or SIGTERM (return 0).
+
+    A required node that ends ends the graph (return 1); of another one it is said, and the arm is held by
+    the gate.
+    """
     previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     graph = Graph(specs, log_dir)
     try:
         with graph:
             names = ", ".join(spec.name for spec in graph.specs)
-            print(f"up: {names} in ROS domain {os.environ['ROS_DOMAIN_ID']}, logs in {graph.log_dir}", flush=True)
-            shown = dict.fromkeys((spec.name for spec in graph.specs), 0)
-            graph_ready = False
-            while True:
-                for name in shown:
-                    shown[name] = _echo(graph, name, shown[name])
-                graph.check()
-                if not graph_ready and all(f"{READY} {name}" in graph.log(name) for name in shown):
-                    graph_ready = True
-                    print("up: all nodes are active; Ctrl-C stops them", flush=True)
-                time.sleep(0.1)
+            print(
+                f"up: {names} in ROS domain {os.environ['ROS_DOMAIN_ID']}, logs in {graph.log_dir}",
+                flush=True,
+            )
+            _watch(graph)
     except KeyboardInterrupt:
         return 0
     except GraphError as error:
@@ -168,6 +177,25 @@ def run_up(specs: Iterable[NodeSpec], log_dir: Path | None = None) -> int:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _watch(graph: Graph) -> None:
+    shown = dict.fromkeys((spec.name for spec in graph.specs), 0)
+    gone: set[str] = set()
+    waiting = set(shown)
+    while True:
+        for name in shown:
+            shown[name] = _echo(graph, name, shown[name])
+        for spec in graph.specs:
+            ended = None if spec.name in gone else graph.ended(spec.name)
+            if ended and (spec.required or spec.name in waiting):
+                raise GraphError(ended)
+            if ended:
+                gone.add(spec.name)
+                print(f"vla_ros: {ended}; the others go on", file=sys.stderr, flush=True)
+        if waiting and not (waiting := {name for name in waiting if not graph.ready(name)}):
+            print("up: all nodes are active; Ctrl-C stops them", flush=True)
+        time.sleep(0.1)
 
 
 def command_line(spec: NodeSpec) -> list[str]:
@@ -179,7 +207,9 @@ def command_line(spec: NodeSpec) -> list[str]:
 
 
 def _yaml(value: bool | int | float | str) -> str:
-    if isinstance(value, str):  # quoted, so that "7" or "" stay text; in YAML '' stands for ' in single quotes
+    if isinstance(
+        value, str
+    ):  # quoted, so that "7" or "" stay text; in YAML '' stands for ' in single quotes
         return "'" + value.replace("'", "''") + "'"
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
@@ -193,19 +223,13 @@ def _echo(graph: Graph, name: str, shown: int) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # stopping is under way: a second Ctrl-C must not leave nodes behind
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # stopping is under way: a second Ctrl-C must not leave nodes behind
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _renice(pid: int, nice: int) -> None:
-    try:
+    with suppress(OSError):  # not permitted, or already gone: the node runs at normal priority
         os.setpriority(os.PRIO_PROCESS, pid, nice)
-    except OSError:  # not permitted, or already gone: the node runs at normal priority
-        pass
-
-
-def _describe(code: int) -> str:
-    if code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"

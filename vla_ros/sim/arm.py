@@ -1,4 +1,4 @@
-"""The simulated arm's command side: two controllers on the same joints, of which the last one spoken to acts."""
+"""The simulated arm's command side: two controllers of the same joints; the one last spoken to acts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two controllers of ros2_control that a simulated arm needs, without ROS: joint trajectory and forward command.
+"""Two controllers of ros2_control for a simulated arm, without ROS: joint trajectory and forward command.
 
 They refuse what the real ones refuse, with a reason, and match joints by name. Time is the caller's, in ns.
 """
@@ -32,9 +32,9 @@ class TrajectoryPoint:
 class TrajectoryController:
     """joint_trajectory_controller with ``interpolate_from_desired_state``.
 
-    A command starts at its stamp, or now when the stamp is 0. It replaces the one before: the arm moves from what is
-    desired at that moment (position and velocity) along a cubic spline through the points still ahead, and holds the
-    last one. Points without velocities are joined by straight lines.
+    A command starts at its stamp, or now when the stamp is 0. It replaces the one before: the arm moves
+    from what is desired at that moment (position and velocity) along a cubic spline through the points
+    still ahead, and holds the last one. Points without velocities are joined by straight lines.
     """
 
     def __init__(self, joints: Sequence[str], positions: npt.ArrayLike) -> None:
@@ -54,8 +54,8 @@ class TrajectoryController:
     ) -> str | None:
         """Take a trajectory over, or return the reason why not (the one before then goes on).
 
-        names: all of ``joints``, in any order. stamp: the start [ns], 0 for now. Every point needs a positive and
-        increasing time; the last one must be a stop, as Jazzy's controller demands by default.
+        names: all of ``joints``, in any order. stamp: the start [ns], 0 for now. Every point needs a
+        positive and increasing time; the last one must be a stop, as Jazzy's controller demands by default.
         """
         start = stamp or now
         reason = self._refusal(names, start, points, now)
@@ -102,7 +102,7 @@ class TrajectoryController:
 
 
 class ForwardController:
-    """forward_command_controller: positions in the configured order of joints, held until the next command."""
+    """forward_command_controller: positions in the configured order, held until the next command."""
 
     def __init__(self, joints: Sequence[str], positions: npt.ArrayLike) -> None:
         self.joints = tuple(joints)

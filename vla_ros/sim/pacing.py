@@ -26,8 +26,8 @@ def step_time(step: int) -> int:
 class PacingReport:
     """How well real time was kept since the last report.
 
-    factor: simulated seconds per wall second. late: fraction of ticks later than half a period. late_p99, late_max:
-    lateness [s]. lost: simulated time given up [s].
+    factor: simulated seconds per wall second. late: fraction of ticks later than half a period. late_p99,
+    late_max: lateness [s]. lost: simulated time given up [s].
     """
 
     factor: float
@@ -56,7 +56,7 @@ class Pacer:
         self._ticks, self._lost = 0, 0.0
 
     def wait(self) -> float:
-        """Sleep until the next deadline and return how late it is [s]; past LOST the deadlines start anew from now."""
+        """Sleep until the next deadline and return how late it is [s]; past LOST, deadlines start anew."""
         self._deadline += self._period
         left = self._deadline - self._now()
         if left > 0.0:

@@ -1,9 +1,10 @@
 """Runs a world in a thread: in real time like hardware, or in lockstep with the gate. No ROS: see `Outputs`.
 
-Real time: physics is paced by the wall clock, and stamps are the system clock's. Lockstep: time is the trial's own. It
-starts at 0 with a reset, and every tick of 10 ms waits until the command stamped with that tick has come and until
-time beyond it is granted. All streams are published at whole physics steps: step n has the stamp round(n * 1e9 / 600),
-so camera frame k is captured at exactly k/30 s, 20 steps after the one before.
+Real time: physics is paced by the wall clock, and stamps are the system clock's. Lockstep: time is the
+trial's own. It starts at 0 with a reset, and every tick of 10 ms waits until the command stamped with that
+tick has come and until time beyond it is granted. All streams are published at whole physics steps: step n
+has the stamp round(n * 1e9 / 600), so camera frame k is captured at exactly k/30 s, 20 steps after the one
+before.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from vla_ros.sim.tasks import Scene
 from vla_ros.sim.world import World
 
 VISIBLE_JUMP = NANOSECONDS // 5  # [ns] a reset from less than this is announced by stamps this far ahead
+DEAF = 0.3  # [s] after a reset in real time: the controllers are restarting, commands on their way go unheard
+SEEN = 0.1  # [s] after a reset in real time: everybody has seen where the arm is now
 WAKE = 0.5  # [s] between looks at the stop flag while waiting
 
 
@@ -74,8 +77,8 @@ class _Reset:
 class Runner:
     """Steps the world of the present trial, publishes through `outputs`, and obeys commands and resets.
 
-    world_of: returns the world of a task (the same one each time). trial: the first. order: the joints in the order
-    of forward commands. on_error: told when a thread fails, which ends it.
+    world_of: returns the world of a task (the same one each time). trial: the first. order: the joints in
+    the order of forward commands. on_error: told when a thread fails, which ends it.
     """
 
     def __init__(
@@ -93,9 +96,12 @@ class Runner:
         self._world_of, self._outputs, self._lockstep, self._on_error = world_of, outputs, lockstep, on_error
         self._arm = Arm(self.world.joint_names, order, self.world.joint_state()[0])
         self._first, self._trial = trial, None if lockstep else trial
-        self._changed = threading.Condition()  # guards what other threads set: arm, answer, grant, reset, picture
-        self._answered, self._granted, self._epoch = -1, 0, 0
+        self._changed = (
+            threading.Condition()
+        )  # guards what other threads set: arm, answer, grant, reset, picture
+        self._answered, self._granted, self._epoch, self._deaf_until = -1, 0, 0, 0
         self._reset: _Reset | None = None
+        self._seen = threading.Event()  # set once a reset in real time has been seen
         self._picture: tuple[World, Snapshot, int] | None = None
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -107,7 +113,9 @@ class Runner:
         """Start the threads."""
         self._stop.clear()
         loops = [self._run_lockstep] if self._lockstep else [self._run_realtime, self._run_cameras]
-        self._threads = [threading.Thread(target=self._guarded, args=(loop,), name="simulation") for loop in loops]
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(loop,), name="simulation") for loop in loops
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -120,15 +128,19 @@ class Runner:
             thread.join(timeout=10.0)
 
     def follow(self, names: Sequence[str], stamp: int, points: Sequence[TrajectoryPoint]) -> str | None:
-        """Give the trajectory controller a command, which answers the tick `stamp`; return the reason of a refusal."""
+        """Give the trajectory controller a command, the answer to tick `stamp`; return why it is refused."""
         with self._changed:
+            if self.now < self._deaf_until:
+                return None
             refusal = self._arm.follow(names, stamp, points, self.now)
             self._answer(stamp)
         return refusal
 
     def forward(self, values: Sequence[float], answers: bool) -> str | None:
-        """Give the forward controller a command; it has no stamp: `answers` says that it is the present tick's."""
+        """Give the forward controller a command; it has no stamp: `answers` makes it the present tick's."""
         with self._changed:
+            if self.now < self._deaf_until:
+                return None
             refusal = self._arm.forward(values)
             if answers:
                 self._answer(self.now)
@@ -141,7 +153,7 @@ class Runner:
             self._changed.notify_all()
 
     def reset(self, trial: Trial, deadline: float = 60.0) -> Scene:
-        """Begin `trial` and return its scene. SimulationError when it cannot be set up within `deadline` s."""
+        """Begin `trial` and return its scene. SimulationError when it is not set up within `deadline` s."""
         reset = _Reset(trial)
         with self._changed:
             self._reset = reset
@@ -173,9 +185,11 @@ class Runner:
         while not self._stop.is_set():
             if self._reset is not None:
                 self._serve_reset()
-            elif self._trial is None:  # the first trial begins when someone asks for it: all nodes are there to see it
+            elif (
+                self._trial is None
+            ):  # the first trial begins when someone asks for it: all nodes are there to see it
                 with self._changed:
-                    wanted = self._granted > 0 or self._changed.wait_for(self._woken, WAKE) and self._granted > 0
+                    wanted = self._changed.wait_for(self._woken, WAKE) and self._granted > 0
                 if wanted and self._reset is None:
                     self._begin(self._first)
             elif self.world.steps % GATE_EVERY or self._await_turn():
@@ -205,13 +219,14 @@ class Runner:
         while not self._stop.is_set():
             if self._reset is not None:
                 self._serve_reset()
-                self._start_clock()
             self._advance()
             self._pacer.wait()
             behind = time.time_ns() - self._epoch - step_time(self.world.steps)
             if behind > LOST * NANOSECONDS:
                 self._epoch += behind
             self._publish(self._epoch + step_time(self.world.steps))
+            if self.world.time > SEEN:
+                self._seen.set()
 
     def _start_clock(self) -> None:
         self._pacer.restart()
@@ -236,7 +251,12 @@ class Runner:
                 reset.scene = self.world.scene
             except SimulationError as error:
                 reset.error = error
-            reset.done.set()
+            if self._lockstep or reset.error:
+                reset.done.set()
+            else:
+                self._start_clock()
+                self._deaf_until = self._epoch + round(DEAF * NANOSECONDS)
+                self._seen = reset.done
 
     def _begin(self, trial: Trial) -> None:
         if self._lockstep and trial == self._trial and self.world.steps == 0:

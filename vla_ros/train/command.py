@@ -11,7 +11,7 @@ from vla_ros.errors import PolicyError
 
 
 def command(
-    dataset: Annotated[Path, typer.Option(help="LeRobot v3 dataset folder")],
+    dataset: Annotated[list[Path], typer.Option(help="LeRobot v3 dataset folder; repeat to train on several")],
     output: Annotated[Path, typer.Option(help="checkpoint folder to write")],
     policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act",
     steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,
@@ -28,7 +28,7 @@ def command(
     cache: Annotated[Path | None, typer.Option(help="keep decoded frames here for the next training")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the loss")] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="training.KEY=VALUE of the policy file, repeatable")
+        list[str] | None, typer.Option("--set", help="KEY=VALUE in the file's stead: training.ema=0.99")
     ] = None,
 ) -> None:
     """Train a policy on a dataset: progress bar here, loss curves for TensorBoard in OUTPUT/curves."""
@@ -64,6 +64,6 @@ def _overrides(items: list[str]) -> dict[str, Any]:
     for item in items:
         key, equals, value = item.partition("=")
         if not equals:
-            raise PolicyError(f"--set {item!r}: want KEY=VALUE, a key of the policy file's training section")
-        overrides[key.removeprefix("training.")] = yaml.safe_load(value)
+            raise PolicyError(f"--set {item!r}: want KEY=VALUE, such as training.batch=32")
+        overrides[key] = yaml.safe_load(value)
     return overrides

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-PRECISIONS = ("auto", "bf16", "fp32")
+PRECISIONS = ("auto", "tf32", "bf16", "fp32")
 ENDINGS = ("hold", "mask")
 
 
@@ -15,12 +15,13 @@ class TrainingConfig:
 
     steps, batch: optimiser steps and samples in each. learning_rate: peak, after `warmup` steps, falling as
     a cosine to `final_rate` times itself. weight_decay: of AdamW, on matrices only. clip: gradient norm.
-    ema: decay of the averaged weights, which are the ones saved. precision: auto is bf16 on a GPU and fp32
-    elsewhere.
+    ema: decay of the averaged weights, which are the ones saved. precision: auto is tf32 on a GPU (positions
+    want more than the 8 bits of bf16) and fp32 elsewhere.
     end: what chunks say past an episode's end: `hold` its last action, or nothing (`mask`).
     shift: largest random image shift, as a fraction of the image's width. brightness, contrast: largest
     relative change. Hue is never changed: instructions name colours. paraphrase: chance that an instruction
     is seen with made-up words between its own, so that unknown words are ignored.
+    state_noise: of the measured state, in its standard deviations. state_drop: chance that a sample hides it.
     validation: fraction of the episodes held out. validate_every, save_every, log_every: steps.
     """
 
@@ -38,6 +39,8 @@ class TrainingConfig:
     brightness: float = 0.15
     contrast: float = 0.15
     paraphrase: float = 0.5
+    state_noise: float = 0.05
+    state_drop: float = 0.0
     validation: float = 0.05
     validate_every: int = 1000
     save_every: int = 1000
@@ -47,7 +50,8 @@ class TrainingConfig:
         for name in ("steps", "batch", "validate_every", "save_every", "log_every", "learning_rate", "clip"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, want a positive number")
-        for name in ("ema", "validation", "shift", "brightness", "contrast", "paraphrase"):
+        fractions = ("ema", "validation", "shift", "brightness", "contrast", "paraphrase")
+        for name in (*fractions, "state_noise", "state_drop"):
             if not 0.0 <= getattr(self, name) < 1.0 and (name, getattr(self, name)) != ("paraphrase", 1.0):
                 raise ValueError(f"{name} is {getattr(self, name)}, want at least 0 and less than 1")
         for name, valid in (("precision", PRECISIONS), ("end", ENDINGS)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -53,8 +54,12 @@ class Learner:
         )
         self._pairs = (list(self.ema.parameters()), list(self.model.parameters()))
         self._loss = torch.compile(self.model.loss) if compiled else self.model.loss
-        wants_half = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-        self._autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=wants_half)
+        if device.type == "cuda":
+            rounded = config.precision in ("auto", "tf32")
+            torch.backends.cudnn.allow_tf32 = rounded
+            torch.set_float32_matmul_precision("high" if rounded else "highest")
+            torch.backends.cudnn.benchmark = True
+        self._autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
 
     def step(self, number: int, sampler: Sampler, among: Tensor) -> dict[str, Tensor]:
         """Do optimiser step `number`; return its loss terms, on the device (nothing here waits for it)."""
@@ -62,7 +67,7 @@ class Learner:
             self.seed * 1_000_003 + number
         )  # so a resumed training draws what it would have drawn
         self.model.train()
-        batch = sampler.draw(among, self.config.batch)
+        batch = self._disturbed(sampler.draw(among, self.config.batch))
         inputs, actions = self._inputs(batch)
         with self._autocast:
             terms = self._loss(inputs, actions, batch.valid, batch.present)
@@ -93,6 +98,22 @@ class Learner:
             ).abs()
             sums += len(part) * torch.stack([error.mean(), physical[:, 0].mean(), physical[:, -1].mean()])
         return dict(zip(("l1", "first", "last"), (sums / len(rows)).tolist(), strict=True))
+
+    def _disturbed(self, batch: Batch) -> Batch:
+        """Add noise to the measured state, and hide it now and then, so that the pictures say where to go.
+
+        Else a policy learns to go on as it did (de Haan et al. 2019, "Causal Confusion in Imitation
+        Learning").
+        Relative targets are taken from the noisy state: where to go stays the same.
+        """
+        config, key = self.config, self.state_key
+        state, present = batch.streams[key], dict(batch.present)
+        if config.state_noise > 0.0:
+            spread = self.normaliser.spread(key)
+            state = state + config.state_noise * spread * torch.randn_like(state)
+        if config.state_drop > 0.0:
+            present[key] = torch.rand(len(state), device=self.device) >= config.state_drop
+        return replace(batch, streams={**batch.streams, key: state}, present=present)
 
     def _inputs(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         targets = self.targets.encode(batch.actions, batch.streams[self.state_key])

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class TrainResult:
 
 
 def train(
-    dataset: str | Path | TrainingData,
+    dataset: str | Path | Sequence[str | Path] | TrainingData,
     policy: str | Path,
     output: str | Path,
     *,
@@ -64,20 +64,18 @@ def train(
 ) -> TrainResult:
     """Train a policy on a dataset and write its checkpoint folder to `output`.
 
-    dataset: a LeRobot v3 folder, or an open one. policy: name or file under config/policies. steps, batch and
-    `overrides` (other keys of its `training` section) replace what the file says. contract: train for this
-    one instead of the dataset's (joint_position demonstrations as ee_pose). cache: folder of decoded frames
-    to keep and reuse; by default they lie in `output` while training runs. resume: continue from `output`'s
-    last saved step. until: save and stop at this step of the schedule, to be resumed later.
+    dataset: a LeRobot v3 folder, several of one contract, or an open one. policy: name or file under config/policies. steps, batch and
+    `overrides` ("training.learning_rate", "model.targets.mode", ...) replace what the file says. resume:
+    continue from `output`'s last saved step. until: save and stop at this step, to be resumed later.
+    contract: train for this one instead of the dataset's (joint_position demonstrations as ee_pose).
+    cache: folder of decoded frames to keep and reuse; by default they lie in `output` while training runs.
     compiled: torch.compile the loss. Raises VlaRosError's children with one line.
     """
     output = Path(output)
-    config, section, _ = read_policy_file(policy)
-    changes = {
-        **(overrides or {}),
-        **{k: v for k, v in (("steps", steps), ("batch", batch)) if v is not None},
-    }
-    training = strict(TrainingConfig, {**section, **changes}, f"policy '{policy}': training")
+    changes = dict(overrides or {})
+    changes |= {f"training.{k}": v for k, v in (("steps", steps), ("batch", batch)) if v is not None}
+    config, section, path = read_policy_file(policy, changes)
+    training = strict(TrainingConfig, section, f"{path}: training")
     where = choose_device(device)
     data = seen_through(_open(dataset), load_contract(contract) if contract is not None else None)
     folder = Path(cache) if cache is not None else output / CACHE
@@ -180,13 +178,18 @@ class _Run:
         return step
 
 
-def _open(dataset: str | Path | TrainingData) -> TrainingData:
-    if not isinstance(dataset, (str, Path)):
+def _open(dataset: str | Path | Sequence[str | Path] | TrainingData) -> TrainingData:
+    if not isinstance(dataset, (str, Path, Sequence)):
         return dataset
-    from vla_ros.data import Dataset  # pyarrow and av, needed for datasets on disk alone
+    from vla_ros.data.joined import JoinedDataset  # pyarrow and av, needed for datasets on disk alone
 
-    data: TrainingData = Dataset(Path(dataset))
-    return data
+    return JoinedDataset([dataset] if isinstance(dataset, (str, Path)) else dataset)
+
+
+def _names(dataset: Any) -> str:
+    if isinstance(dataset, (str, Path)):
+        return str(dataset)
+    return " ".join(map(str, dataset)) if isinstance(dataset, Sequence) else type(dataset).__name__
 
 
 def _fits(prepared: Prepared, device: torch.device) -> bool:
@@ -202,7 +205,7 @@ def _facts(
 ) -> dict[str, Any]:
     return {
         "command": shlex.join(sys.argv),
-        "dataset": str(dataset) if isinstance(dataset, (str, Path)) else type(dataset).__name__,
+        "dataset": _names(dataset),
         "dataset_fingerprint": fingerprint(data),
         "episodes": len(data.episodes),
         "frames": data.num_frames,

@@ -66,7 +66,7 @@ class CvaeChunk(Decoder):
         sample."""
         mean, log_variance = self._posterior(state, actions, valid)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-        predicted = self._decode(features, z.to(features.tokens.dtype)).float()
+        predicted = self._decode(features, z)
         weight = valid.unsqueeze(2).float()
         l1 = ((predicted - actions).abs() * weight).sum() / (weight.sum() * actions.shape[2]).clamp(min=1.0)
         kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0).sum(dim=1).mean()
@@ -75,7 +75,7 @@ class CvaeChunk(Decoder):
     def sample(self, features: TokenGroup) -> Tensor:
         """Return the chunk [B, H, D] of the prior's mean, z = 0."""
         tokens = features.tokens
-        return self._decode(features, tokens.new_zeros(tokens.shape[0], self.latent)).float()
+        return self._decode(features, tokens.new_zeros(tokens.shape[0], self.latent))
 
     def _posterior(self, state: Tensor, actions: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         batch = actions.shape[0]
@@ -94,5 +94,6 @@ class CvaeChunk(Decoder):
         x = self.queries.expand(z.shape[0], -1, -1)
         for layer in self.layers:
             x = layer(x, None, memory.tokens, memory.mask)
-        actions: Tensor = self.head(self.norm(x))
+        with torch.autocast(x.device.type, enabled=False):  # the last rounding would be the arm's
+            actions: Tensor = self.head(self.norm(x).float())
         return actions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import threading
 import time
@@ -29,6 +28,7 @@ from vla_ros.ros import qos
 from vla_ros.ros.chunks import chunk_from_message
 from vla_ros.ros.commands import ActionWriter, make_writer, other_publishers
 from vla_ros.ros.convert import decoder_for, from_time
+from vla_ros.ros.fatal import die
 from vla_ros.ros.gate_report import GateReport
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare
@@ -120,7 +120,7 @@ class GateNode(ManagedNode):
             self._continue_lockstep()
         if self._pacer is None:
             self.get_logger().info(f"gate at {1.0 / PERIOD:.0f} Hz with {self._scheduling}")
-            self._thread = PeriodicThread(PERIOD, self._tick, self._die)
+            self._thread = PeriodicThread(PERIOD, self._tick, lambda error: die(self.get_name(), error))
             self._report.statistics = self._thread.statistics
             self._thread.start()
 
@@ -176,11 +176,6 @@ class GateNode(ManagedNode):
         if output.command is None or not output.command.velocities.any():
             self._at_rest.set()
         self._report.tick(output)
-
-    def _die(self, error: BaseException) -> None:
-        """End the process: the controllers hold, and whoever started the gate sees it."""
-        print(f"vla_ros: gate_node: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        os._exit(2)
 
     # Inputs
 

@@ -1,7 +1,7 @@
 """mujoco_node: a simulated arm behind the topics of ros2_control's broadcasters and controllers.
 
-Joint trajectory and forward commands in; joint states, wrench, taxels, cameras, clock, and the truth about objects and
-task out. In real time it behaves like hardware; how lockstep works says `vla_ros.sim.runner`.
+Joint trajectory and forward commands in; joint states, wrench, taxels, cameras, clock, and the truth about
+objects and task out. In real time it behaves like hardware; how lockstep works says `vla_ros.sim.runner`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class MujocoNode(ManagedNode):
         self._worlds: dict[str, World] = {}
 
     def configure(self) -> None:
+        """Build the world of the first task and create the entities."""
         name = declare(
             self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
         )
@@ -61,9 +62,15 @@ class MujocoNode(ManagedNode):
         world = self._world_of(trial.task)
         check_joints(contract, world.joint_names)
         command = contract.action.command
-        self._outputs = SimulatedSensors(self, contract, world.cameras, command.topic)
+        awaited = command.topic if self._lockstep else None
+        self._outputs = SimulatedSensors(self, contract, world.cameras, awaited)
         self._runner = Runner(
-            self._world_of, trial, contract.joint_names, self._outputs, self._lockstep, lambda e: die("mujoco_node", e)
+            self._world_of,
+            trial,
+            contract.joint_names,
+            self._outputs,
+            self._lockstep,
+            lambda e: die("mujoco_node", e),
         )
         self._diagnostics = Diagnostics(self)
         self._forward = command.interface == "forward"
@@ -77,9 +84,11 @@ class MujocoNode(ManagedNode):
         self.add_on_set_parameters_callback(self._check_parameters)
 
     def activate(self) -> None:
+        """Let time run, or wait for the first trial in lockstep."""
         self._runner.start()
 
     def deactivate(self) -> None:
+        """Stop time."""
         self._runner.stop()
 
     def _trial(self) -> Trial:
@@ -126,7 +135,12 @@ class MujocoNode(ManagedNode):
         except SimulationError as error:
             response.success, response.message = False, str(error)
             return response
-        told = {"seed": scene.seed, "task": scene.task, "instruction": scene.instruction, "target": scene.target}
+        told = {
+            "seed": scene.seed,
+            "task": scene.task,
+            "instruction": scene.instruction,
+            "target": scene.target,
+        }
         response.success, response.message = True, json.dumps(told)
         return response
 
@@ -157,7 +171,9 @@ def _picture_size(contract: Contract) -> tuple[int, int]:
     sizes = {stream.shape[:2]: stream.key for stream in contract.streams("image", "depth")}
     if len(sizes) > 1:
         text = ", ".join(f"{key} {list(size)}" for size, key in sizes.items())
-        raise ContractError(f"{contract.source}: the simulated cameras have one size, the contract says {text}")
+        raise ContractError(
+            f"{contract.source}: the simulated cameras have one size, the contract says {text}"
+        )
     height, width = next(iter(sizes), PICTURE)
     return height, width
 

@@ -8,7 +8,6 @@ simulation stays close to it, so that nothing is lost however slow the recorder 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 
@@ -19,7 +18,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.contract import load_contract
-from vla_ros.data import DatasetWriter, EpisodeRecorder, VideoSettings
+from vla_ros.data import layout, DatasetWriter, EpisodeRecorder, VideoSettings
 from vla_ros.errors import DatasetError, unknown_name
 from vla_ros.observation import Aligner
 from vla_ros.ros import qos
@@ -139,7 +138,7 @@ class RecorderNode(ManagedNode):
             "episodes": self._writer.num_episodes,
             "rows": recorder.rows,
             "backlog": self._writer.backlog,
-            "disk_left_gb": shutil.disk_usage(self._writer.root).free / 1e9,
+            "disk_left_gb": layout.disk_left(self._writer.root),
             **{f"stale rows of {key}": rows for key, rows in recorder.stale_rows.items()},
         }
         self._diagnostics.publish(level, recorder.problem or recorder.state, values)
