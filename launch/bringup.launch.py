@@ -9,7 +9,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vla_ros.contract import load_contract
 from vla_ros.paths import share_path
 from vla_ros.robot import load_urdf
-from vla_ros.ros.environment import graph_environment, package_installed
+from vla_ros.ros.environment import launched_environment, package_installed
 from vla_ros.ros.graph import NodeSpec, bring_up
 
 ARGUMENTS = {
@@ -33,7 +33,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *(DeclareLaunchArgument(n, default_value=d, description=t) for n, (d, t) in ARGUMENTS.items()),
-            *(SetEnvironmentVariable(name, value) for name, value in graph_environment().items()),
+            *(SetEnvironmentVariable(name, value) for name, value in launched_environment().items()),
             OpaqueFunction(function=start),
         ]
     )
@@ -50,10 +50,10 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     urdf = load_urdf(load_contract(given["contract"]).urdf, hardware=hardware)
     robot = {"robot_description": ParameterValue(urdf, value_type=str), "use_sim_time": lockstep}
     publisher = "robot_state_publisher"
-    nodes = [managed(spec) for spec in specs]
+    beside = [] if sim else ros2_control(str(share_path(controllers)))
     if not sim or package_installed(publisher):
-        nodes.append(Node(package=publisher, executable=publisher, parameters=[robot]))
-    return nodes if sim else [*nodes, *ros2_control(str(share_path(controllers)))]
+        beside.append(Node(package=publisher, executable=publisher, parameters=[robot]))
+    return [*beside, *(managed(spec) for spec in specs)]  # what may be missing first: nothing has started yet
 
 
 def managed(spec: NodeSpec) -> LifecycleNode:

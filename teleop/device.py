@@ -14,8 +14,8 @@ import numpy.typing as npt
 class TeleopSample:
     """What the operator asks for at one instant: joints by name, or a pose of the tip.
 
-    stamp: when it was asked for [ns]. joints: absolute positions [rad, m] by the robot's joint names.
-    pose: the tip's pose [x y z qx qy qz qw] in the action's frame. gripper: opening [m] where `joints` has none.
+    stamp: when it was asked for [ns]. joints: absolute positions [rad, m] by the robot's joint names. pose:
+    the tip's pose [x y z qx qy qz qw] in the action's frame. gripper: opening [m] where `joints` has none.
     clutch: False while the operator's hand is off: the arm is to hold. buttons: pressed or not, by name.
     """
 
@@ -34,7 +34,10 @@ class LeaderDevice(Protocol):
         """Open the device. Raises DeviceError naming it and what to do."""
 
     def read(self, now: int) -> TeleopSample | None:
-        """Return what is asked for at `now` [ns]; None without data yet. Raises DeviceError when it is lost."""
+        """Return what is asked for at `now` [ns]; None without data yet.
+
+        Raises DeviceError when it is lost.
+        """
 
     def close(self) -> None:
         """Let the device go."""

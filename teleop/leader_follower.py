@@ -31,14 +31,18 @@ class Forward(Protocol):
 class LeaderFollower:
     """Makes a chunk of `points` targets, `period` [s] apart, from each sample.
 
-    The first target is where the leader is, to be reached one period later; the others go on with the leader's
-    velocity, so that the gate has a velocity to feed forward and a late next chunk does not stop the arm.
-    kinematics: needed when the contract's actions are poses and the device gives joints.
-    Raises DeviceError when the device cannot serve the contract.
+    The first target is where the leader is, to be reached one period later; the others go on with the
+    leader's velocity, so that the gate has a velocity to feed forward and a late next chunk does not stop the
+    arm. kinematics: needed when the contract's actions are poses and the device gives joints. Raises
+    DeviceError when the device cannot serve the contract.
     """
 
     def __init__(
-        self, contract: Contract, kinematics: Forward | None = None, period: float | None = None, points: int = 3
+        self,
+        contract: Contract,
+        kinematics: Forward | None = None,
+        period: float | None = None,
+        points: int = 3,
     ) -> None:
         self.contract = contract
         self.period = period or 1.0 / contract.rate
@@ -64,13 +68,17 @@ class LeaderFollower:
             values = np.array(self._targets(sample))
         self._sequence += 1
         frame = action.frame if action.space == "ee_pose" else ""
-        return ActionChunk(values, action.names, action.space, stamp, self.period, frame, task=task, sequence=self._sequence)
+        return ActionChunk(
+            values, action.names, action.space, stamp, self.period, frame, task=task, sequence=self._sequence
+        )
 
     def _targets(self, sample: TeleopSample) -> list[npt.NDArray[np.float64]]:
         if sample.joints:
             return [self._from_joints(joints) for joints in self._ahead(sample)]
         if self.contract.action.space != "ee_pose" or sample.pose is None:
-            raise DeviceError(f"the device gives a pose, the contract {self.contract.source} wants joint positions")
+            raise DeviceError(
+                f"the device gives a pose, the contract {self.contract.source} wants joint positions"
+            )
         others = {"gripper": sample.gripper} if sample.gripper is not None else {}
         tail = self._by_name(self.contract.action.names[POSE_VALUES:], others)
         return [np.concatenate([sample.pose, tail])] * self.points
@@ -81,7 +89,9 @@ class LeaderFollower:
             since = (sample.stamp - self._last[0]) / NANOSECONDS
             if 0.0 < since < CONTINUOUS * self.period:
                 before = self._last[1]
-                velocity = {name: (now - before.get(name, now)) / since for name, now in sample.joints.items()}
+                velocity = {
+                    name: (now - before.get(name, now)) / since for name, now in sample.joints.items()
+                }
         self._last = (sample.stamp, dict(sample.joints))
         return [
             {name: now + velocity[name] * step * self.period for name, now in sample.joints.items()}
@@ -93,7 +103,9 @@ class LeaderFollower:
         if self.contract.action.space == "joint_position":
             return self._by_name(names, joints)
         if self._kinematics is None:
-            raise DeviceError(f"the contract {self.contract.source} wants poses: give the kinematics to make them from joints")
+            raise DeviceError(
+                f"the contract {self.contract.source} wants poses: give the kinematics that make them"
+            )
         q = self._by_name([name + POSITION_SUFFIX for name in self._kinematics.joint_names], joints)
         return np.concatenate([self._kinematics.pose(q), self._by_name(names[POSE_VALUES:], joints)])
 

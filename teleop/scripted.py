@@ -34,12 +34,14 @@ class Operator(Protocol):
 class ScriptedLeader:
     """Moves an imaginary leader arm with the joints `joint_names` as `operator` decides.
 
-    It sees measured joints and object poses as of the asked time, so equal inputs give equal motion however the
-    messages arrive. object_rate: of the object poses [Hz]. It begins by itself when it first has all it needs,
-    and again after `restart`, a new instruction, or a clock that jumped back.
+    It sees measured joints and object poses as of the asked time, so equal inputs give equal motion however
+    the messages arrive. object_rate: of the object poses [Hz]. It begins by itself when it first has all it
+    needs, and again after `restart`, a new instruction, or a clock that jumped back.
     """
 
-    def __init__(self, operator: Operator, joint_names: tuple[str, ...], seed: int = 0, object_rate: float = 100.0) -> None:
+    def __init__(
+        self, operator: Operator, joint_names: tuple[str, ...], seed: int = 0, object_rate: float = 100.0
+    ) -> None:
         self.joint_names = joint_names
         self.reason = "no instruction yet"  # why read() returns None or an open clutch; "" while it acts
         self._operator = operator
@@ -80,7 +82,12 @@ class ScriptedLeader:
     def informed(self, t: int) -> bool:
         """Return True once the joints of `t` [ns] and the objects due at it have arrived."""
         joints, objects = self._joints.newest, self._objects.newest
-        return joints is not None and objects is not None and joints >= t and objects > t - self._object_period + ROUNDING
+        return (
+            joints is not None
+            and objects is not None
+            and joints >= t
+            and objects > t - self._object_period + ROUNDING
+        )
 
     def read(self, now: int) -> TeleopSample | None:
         """Return the leader's joints at `now` [ns]; None, with `reason`, while it cannot decide."""
@@ -96,7 +103,7 @@ class ScriptedLeader:
         except SimulationError as error:
             self.reason = str(error)
             return None
-        return TeleopSample(stamp=now, joints=dict(zip(self.joint_names, wanted.tolist())))
+        return TeleopSample(stamp=now, joints=dict(zip(self.joint_names, wanted.tolist(), strict=True)))
 
     def _missing(self, now: int, joints: tuple[int, Any] | None, objects: tuple[int, Any] | None) -> str:
         if not self._instruction:
@@ -127,7 +134,7 @@ class _History:
         return jumped
 
     def cut(self, stamp: int) -> bool:
-        """Forget everything if it reaches past `stamp`, to which the clock has come; return whether it did."""
+        """Forget everything if it reaches past `stamp`, to which the clock came; return whether it did."""
         jumped = bool(self._stamps) and self._stamps[-1] > stamp
         if jumped:
             self._stamps.clear()

@@ -15,6 +15,7 @@ from ros_support import RosTest
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
 from vla_ros.contract import load_contract
 from vla_ros.ros import qos
 from vla_ros.ros.convert import from_time, joints_to_message, to_duration, to_time, wrench_to_message
@@ -34,11 +35,16 @@ class GateGraph:
         self.commands: list[Any] = []
         self.statuses: list[DiagnosticStatus] = []
         self.sources: list[str] = []
-        self.graph = Graph([NodeSpec("gate_node", "vla_ros.ros.nodes.gate_node", {"contract": str(contract), **parameters})])
+        self.graph = Graph(
+            [NodeSpec("gate_node", "vla_ros.ros.nodes.gate_node", {"contract": str(contract), **parameters})]
+        )
         node, command = ros.node, self.contract.action.command
         self._joints = node.create_publisher(JointState, self.contract.state.topic, qos.COMMAND)
         self._wrench = node.create_publisher(WrenchStamped, "/tool/wrench", qos.COMMAND)
-        self._chunks = {s: node.create_publisher(JointTrajectory, f"/{s}/chunk", qos.COMMAND) for s in ("policy", "teleop")}
+        self._chunks = {
+            s: node.create_publisher(JointTrajectory, f"/{s}/chunk", qos.COMMAND)
+            for s in ("policy", "teleop")
+        }
         kind = Float64MultiArray if command.interface == "forward" else JointTrajectory
         node.create_subscription(kind, command.topic, self._on_command, qos.reliable(100))
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.COMMAND)
@@ -61,13 +67,15 @@ class GateGraph:
             self.publish_sensors(self.ros.node.get_clock().now().nanoseconds)
 
     def publish_sensors(self, stamp: int) -> None:
-        values, zeros = dict(zip(self.names, self.q.tolist())), dict.fromkeys(self.names, 0.0)
+        values, zeros = dict(zip(self.names, self.q.tolist(), strict=True)), dict.fromkeys(self.names, 0.0)
         self._joints.publish(joints_to_message(stamp, values, zeros, zeros))
         self._wrench.publish(wrench_to_message(stamp, "tool0", [0.0, 0.0, self.force, 0.0, 0.0, 0.0]))
 
     def _on_command(self, message: Any) -> None:
         self.commands.append(message)
-        self.q = np.array(message.data if isinstance(message, Float64MultiArray) else message.points[0].positions)
+        self.q = np.array(
+            message.data if isinstance(message, Float64MultiArray) else message.points[0].positions
+        )
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.statuses += [status for status in message.status if status.name.startswith("gate_node")]
@@ -99,7 +107,9 @@ class GateGraph:
     def wait_motion(self) -> None:
         """Wait for a command from now on that moves."""
         start = len(self.commands)
-        self.ros.wait_for(lambda: any(any(c.points[0].velocities) for c in self.commands[start:]), what="motion")
+        self.ros.wait_for(
+            lambda: any(any(c.points[0].velocities) for c in self.commands[start:]), what="motion"
+        )
 
     def farther(self, *targets: np.ndarray) -> np.ndarray:
         """Return the target that is farther from where the arm is."""
@@ -109,7 +119,9 @@ class GateGraph:
         request = SetParameters.Request(parameters=[Parameter("source", value=source).to_parameter_msg()])
         return self.ros.call(SetParameters, "/gate_node/set_parameters", request).results[0]
 
-    def send_chunk(self, values: np.ndarray, source: str = "policy", stamp: int | None = None, **changes: Any) -> None:
+    def send_chunk(
+        self, values: np.ndarray, source: str = "policy", stamp: int | None = None, **changes: Any
+    ) -> None:
         now = self.ros.node.get_clock().now().nanoseconds if stamp is None else stamp
         self._chunks[source].publish(chunk_message(list(self.contract.action.names), now, values, **changes))
 
@@ -121,7 +133,9 @@ def chunk_message(names: list[str], stamp: int, values: np.ndarray, dt: float = 
     message = JointTrajectory(joint_names=names)
     message.header.stamp = to_time(stamp)
     message.points = [
-        JointTrajectoryPoint(positions=array.array("d", row), time_from_start=to_duration(round((i + 1) * dt * 1e9)))
+        JointTrajectoryPoint(
+            positions=array.array("d", row), time_from_start=to_duration(round((i + 1) * dt * 1e9))
+        )
         for i, row in enumerate(np.atleast_2d(values).tolist())
     ]
     return message

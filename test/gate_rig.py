@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+
 from vla_ros.action import ActionChunk
 from vla_ros.chunking import make_executor
 from vla_ros.contract import Contract, load_contract
-from vla_ros.gate import Command, Gate, GateOutput
+from vla_ros.gate import Gate
+from vla_ros.gate_output import Command, GateOutput
 from vla_ros.kinematics import Kinematics
 from vla_ros.robot import load_urdf
 
@@ -24,14 +26,17 @@ def robot(name: str = "tabletop_arm") -> tuple[Contract, Kinematics]:
 
 
 class GateRig:
-    """Steps a gate and keeps everything it sent. `feed` False: the sensors fall silent."""
+    """Steps a gate and keeps everything it sent. `feed` False: the sensors fall silent.
+
+    `follows` False: the motors do not obey.
+    """
 
     def __init__(self, name: str = "tabletop_arm", executor: str = "latest", q: np.ndarray = HOME) -> None:
         self.contract, self.kinematics = robot(name)
         self.gate = Gate(self.contract, self.kinematics, 0.01, make_executor(executor))
         self.now = 0
         self.q = np.array(q)
-        self.feed = True
+        self.feed, self.follows = True, True
         self.output: GateOutput | None = None
         self.commands: list[Command] = []
 
@@ -44,11 +49,13 @@ class GateRig:
             self.output = self.gate.step(self.now)
             if self.output.command is not None:
                 self.commands.append(self.output.command)
-                self.q = self.output.command.positions[0]
+                self.q = self.output.command.positions[0] if self.follows else self.q
         assert self.output is not None
         return self.output
 
-    def chunk(self, values: np.ndarray, dt: float = 1 / 30, age: float = 0.0, **changes: object) -> ActionChunk:
+    def chunk(
+        self, values: np.ndarray, dt: float = 1 / 30, age: float = 0.0, **changes: object
+    ) -> ActionChunk:
         """Return a chunk of the contract's names made `age` seconds ago; values [H, D] or one row [D]."""
         action = self.contract.action
         fields = {
@@ -101,10 +108,16 @@ def assert_within_limits(rig: GateRig) -> None:
     assert (np.abs(velocities) <= limits.velocity * (1 + 1e-6)).all()
     assert (np.abs(np.diff(positions, axis=0)) <= limits.velocity * period * (1 + 1e-6)).all()
     assert (np.abs(np.diff(velocities, axis=0)) <= limits.acceleration * period * (1 + 1e-6) + 1e-9).all()
-    assert (np.abs(np.diff(positions, 2, axis=0)) <= limits.acceleration * period**2 * (1 + 1e-6) + 1e-9).all()
+    assert (
+        np.abs(np.diff(positions, 2, axis=0)) <= limits.acceleration * period**2 * (1 + 1e-6) + 1e-9
+    ).all()
     for command in rig.commands:
         assert not command.velocities[-1].any()
         assert (np.diff(command.times) > 0).all()
-        assert (command.positions >= limits.lower - 1e-9).all() and (command.positions <= limits.upper + 1e-9).all()
+        assert (command.positions >= limits.lower - 1e-9).all() and (
+            command.positions <= limits.upper + 1e-9
+        ).all()
         durations = np.diff(command.times)[:, None] / S
-        assert (np.abs(np.diff(command.velocities, axis=0)) <= limits.acceleration * durations * (1 + 1e-6) + 1e-9).all()
+        assert (
+            np.abs(np.diff(command.velocities, axis=0)) <= limits.acceleration * durations * (1 + 1e-6) + 1e-9
+        ).all()

@@ -18,7 +18,8 @@ urdf: none
 rate: {rate}
 observation:
   observation.images.front: {{topic: /front, kind: image, shape: [48, 64, 3], max_age: 0.07}}
-  observation.state: {{topic: /joint_states, kind: joints, names: [{names}], align: interpolate, rate: 300, max_age: 0.05}}
+  observation.state:
+    {{topic: /joint_states, kind: joints, names: [{names}], align: interpolate, rate: 300, max_age: 0.05}}
   observation.wrench.tool: {{topic: /wrench, kind: wrench, history: 4, rate: 300}}
   observation.tactile.left: {{topic: /left, kind: taxels, shape: [2, 2, 3], rate: 100}}
   task: {{topic: /instruction, kind: text}}
@@ -57,7 +58,12 @@ def row(k: int) -> dict[str, Any]:
     }
 
 
-def record(root: Path, lengths: tuple[int, ...], contract: Contract | None = None, tasks: tuple[str, ...] = ("do it",)) -> None:
+def record(
+    root: Path,
+    lengths: tuple[int, ...],
+    contract: Contract | None = None,
+    tasks: tuple[str, ...] = ("do it",),
+) -> None:
     """Append episodes with these lengths; the instructions take turns, every second episode failed."""
     with DatasetWriter(root, contract or small_contract()) as writer:
         for i, length in enumerate(lengths):

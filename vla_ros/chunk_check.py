@@ -19,7 +19,9 @@ FARTHEST = 1e3  # [m] poses and joints further out are clipped, so that arithmet
 
 @dataclass(frozen=True)
 class Received:
-    """What identifies the last accepted chunk of a source: its stamp [ns] and sequence number (0: not given)."""
+    """What identifies the last accepted chunk of a source: its stamp [ns] and sequence number (0: not
+    given).
+    """
 
     stamp: int
     sequence: int
@@ -34,8 +36,8 @@ class ChunkCheck:
     def __call__(self, chunk: ActionChunk, now: int, last: Received | None) -> ActionChunk:
         """Return `chunk` with the contract's order of names, finite, with continuous unit quaternions.
 
-        now: time [ns]. last: the last accepted chunk of this source. An empty chunk asks to hold, which is granted
-        whatever its age and names. Raises ActionError with the reason of a refusal.
+        now: time [ns]. last: the last accepted chunk of this source. An empty chunk asks to hold, which is
+        granted whatever its age and names. Raises ActionError with the reason of a refusal.
         """
         self._check_order(chunk, now, last)
         if chunk.empty:
@@ -55,9 +57,8 @@ class ChunkCheck:
         bad = np.argwhere(~np.isfinite(values))
         if len(bad):
             row, column = bad[0]
-            raise ActionError(
-                f"chunk value {values[row, column]} for '{self._action.names[column]}' at step {row}: not finite"
-            )
+            name = self._action.names[column]
+            raise ActionError(f"{values[row, column]} for '{name}' at step {row} of the chunk is not finite")
         values = np.clip(values, -FARTHEST, FARTHEST)
         if chunk.space == "ee_pose":
             values[:, 3:7] = _unit_quaternions(values[:, 3:7])

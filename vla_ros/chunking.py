@@ -1,8 +1,9 @@
-"""Executors: from overlapping action chunks to one target at a time, independent of the policy that made them.
+"""Executors: from overlapping action chunks to one target at a time, independent of the policy that made
+them.
 
 Between its points a chunk is a cubic that meets them exactly and never leaves the interval of its neighbours
-(Fritsch and Carlson 1980), so a target has a continuous velocity that the gate can feed forward. After the last
-point the target stays there: a source that goes quiet is the watchdog's business, not the executor's.
+(Fritsch and Carlson 1980), so a target has a continuous velocity that the gate can feed forward. After the
+last point the target stays there: a source that goes quiet is the watchdog's business, not the executor's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Target:
-    """What the source wants at one instant: values [D] in the action's units, and their rates of change [D] (per s)."""
+    """What the source wants at one instant: values [D] in the action's units, and their rates of change [D]
+    (per s).
+    """
 
     values: FloatArray
     velocities: FloatArray
@@ -92,7 +95,9 @@ class LatestExecutor:
 
 
 class TemporalEnsembleExecutor:
-    """All chunks that speak of an instant, averaged with weights exp(-m i), i = 0 for the oldest (ACT, Zhao 2023)."""
+    """All chunks that speak of an instant, averaged with weights exp(-m i), i = 0 for the oldest (ACT, Zhao
+    2023).
+    """
 
     def __init__(self, m: float = 0.01) -> None:
         self._m = m
@@ -107,7 +112,9 @@ class TemporalEnsembleExecutor:
         self._plans.append(chunk_trajectory(chunk, None))
 
     def target(self, t: int) -> Target | None:
-        """Return the weighted mean at `t` [ns]; the newest chunk's end when none reaches so far; None without one."""
+        """Return the weighted mean at `t` [ns]; the newest chunk's end when none reaches so far; None
+        without one.
+        """
         if not self._plans:
             return None
         self._plans = [plan for plan in self._plans[:-1] if plan.end >= t] + self._plans[-1:]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from vla_ros.errors import VlaRosError
 from vla_ros.train.command import command as train_command
 
-app = typer.Typer(name="vla-ros", help="Vision-language-action models on ROS 2 arms.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    name="vla-ros",
+    help="Vision-language-action models on ROS 2 arms.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 contract_app = typer.Typer(help="Check and show contracts.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
@@ -19,7 +24,9 @@ app.add_typer(bench_app, name="bench")
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
-Lockstep = Annotated[bool, typer.Option(help="advance the simulation only when policy and gate have answered")]
+Lockstep = Annotated[
+    bool, typer.Option(help="advance the simulation only when policy and gate have answered")
+]
 ContractName = Annotated[str, typer.Option(help="contract file, or its name in config/contracts")]
 
 
@@ -42,7 +49,7 @@ def up(
     contract: ContractName = "tabletop_arm",
     task: str = "pick_place",
     seed: Seed = 0,
-    checkpoint: Annotated[Optional[Path], typer.Option(help="policy to run; none: no policy node")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="policy to run; none: no policy node")] = None,
     instruction: str = "",
     lockstep: Lockstep = False,
 ) -> None:
@@ -67,7 +74,9 @@ def collect(
     task: str = "pick_place",
     episodes: int = 10,
     seed: Seed = 0,
-    output: Annotated[Path, typer.Option(help="folder of the dataset; appended to if it exists")] = Path("demonstrations"),
+    output: Annotated[Path, typer.Option(help="folder of the dataset; appended to if it exists")] = Path(
+        "demonstrations"
+    ),
     contract: ContractName = "tabletop_arm",
     lockstep: Lockstep = True,
 ) -> None:
@@ -87,9 +96,13 @@ def evaluate(
     episodes: int = 50,
     seed: Seed = 1_000_000,
     lockstep: Lockstep = False,
-    instruction: Annotated[Optional[str], typer.Option(help="say this instead of the scene's instruction")] = None,
-    report: Annotated[Optional[Path], typer.Option(help="write the report to this JSON file")] = None,
-    media: Annotated[Optional[Path], typer.Option(help="folder for a video and a picture of the first trial")] = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="say this instead of the scene's instruction")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="write the report to this JSON file")] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="folder for a video and a picture of the first trial")
+    ] = None,
     contract: Annotated[str, typer.Option(help="contract of the robot; default: the checkpoint's own")] = "",
     steps: Annotated[int, typer.Option(help="grid steps between two inferences")] = 1,
     view: Annotated[bool, typer.Option(help="show the front camera in a window")] = False,
@@ -103,10 +116,14 @@ def demo(
     episodes: int = 10,
     seed: Seed = 1_000_000,
     task: str = "pick_place",
-    instruction: Annotated[Optional[str], typer.Option(help="say this instead of the scene's instruction")] = None,
-    report: Annotated[Optional[Path], typer.Option(help="write the report to this JSON file")] = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="say this instead of the scene's instruction")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="write the report to this JSON file")] = None,
     lockstep: Lockstep = True,
-    media: Annotated[Path, typer.Option(help="folder for the video and the picture of the first trial")] = Path("demo"),
+    media: Annotated[
+        Path, typer.Option(help="folder for the video and the picture of the first trial")
+    ] = Path("demo"),
     view: Annotated[bool, typer.Option(help="show the front camera in a window")] = False,
 ) -> None:
     """Run the trained policy that ships with the package on the simulated arm."""
@@ -131,7 +148,9 @@ def _evaluate(
     from vla_ros.ros.evaluate import Evaluation
     from vla_ros.ros.evaluate import evaluate as run
 
-    setting = Evaluation(checkpoint, task, episodes, seed, lockstep, instruction, contract, steps, media, view)
+    setting = Evaluation(
+        checkpoint, task, episodes, seed, lockstep, instruction, contract, steps, media, view
+    )
     result = run(setting, say=lambda line: print(line, flush=True))
     print(result.summary())
     if report:

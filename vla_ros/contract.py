@@ -62,7 +62,9 @@ def load_contract(path_or_name: str | Path) -> Contract:
             path = share_path(f"config/contracts/{path_or_name}.yaml")
         except VlaRosError:
             known = sorted(p.stem for p in share_path("config/contracts").glob("*.yaml"))
-            raise ContractError(f"no contract '{path_or_name}'; valid: a file, or one of {', '.join(known)}") from None
+            raise ContractError(
+                f"no contract '{path_or_name}'; valid: a file, or one of {', '.join(known)}"
+            ) from None
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -125,14 +127,28 @@ def _stream(key: str, s: Section) -> StreamSpec:
 
 def _check_shape(stream: StreamSpec, where: str) -> None:
     dims = {"image": 3, "depth": 2, "joints": 1, "wrench": 1, "taxels": 3, "text": 0}[stream.kind]
-    fixed_tail = {"image": (3,), "taxels": (3,), "wrench": (6,), "joints": (len(stream.names),)}.get(stream.kind, ())
+    fixed_tail = {"image": (3,), "taxels": (3,), "wrench": (6,), "joints": (len(stream.names),)}.get(
+        stream.kind, ()
+    )
     if len(stream.shape) != dims or (fixed_tail and stream.shape[-1:] != fixed_tail):
-        want = {"image": "[H, W, 3]", "depth": "[H, W]", "joints": "[number of names]", "wrench": "[6]", "taxels": "[h, w, 3]"}
-        raise ContractError(f"{where}.shape: {list(stream.shape)} does not fit kind '{stream.kind}': want {want.get(stream.kind, '[]')}")
+        want = {
+            "image": "[H, W, 3]",
+            "depth": "[H, W]",
+            "joints": "[number of names]",
+            "wrench": "[6]",
+            "taxels": "[h, w, 3]",
+        }
+        raise ContractError(
+            f"{where}.shape: {list(stream.shape)} does not fit kind '{stream.kind}': want {want.get(stream.kind, '[]')}"
+        )
     if stream.align == "interpolate" and stream.kind not in ("joints", "wrench", "taxels"):
-        raise ContractError(f"{where}.align: a stream of kind '{stream.kind}' cannot be interpolated; valid: asof, nearest")
+        raise ContractError(
+            f"{where}.align: a stream of kind '{stream.kind}' cannot be interpolated; valid: asof, nearest"
+        )
     if stream.history > 1 and stream.kind not in ("wrench", "taxels"):
-        raise ContractError(f"{where}.history: only wrench and taxels streams hold a history, not kind '{stream.kind}'")
+        raise ContractError(
+            f"{where}.history: only wrench and taxels streams hold a history, not kind '{stream.kind}'"
+        )
 
 
 def _action(s: Section) -> ActionSpec:
@@ -147,7 +163,9 @@ def _action(s: Section) -> ActionSpec:
     command.finish()
     s.finish()
     if spec.space == "ee_pose" and spec.names[:7] != POSE_NAMES:
-        raise ContractError(f"{s.where}.names: ee_pose begins with {', '.join(POSE_NAMES)}, not {', '.join(spec.names[:7])}")
+        raise ContractError(
+            f"{s.where}.names: ee_pose begins with {', '.join(POSE_NAMES)}, not {', '.join(spec.names[:7])}"
+        )
     return spec
 
 
@@ -168,11 +186,15 @@ def _check(contract: Contract) -> None:
     where = contract.source
     states = contract.streams("joints")
     if len(states) != 1:
-        raise ContractError(f"{where}: observation needs one stream 'observation.state' of kind 'joints', has {len(states)}")
+        raise ContractError(
+            f"{where}: observation needs one stream 'observation.state' of kind 'joints', has {len(states)}"
+        )
     topics: dict[str, str] = {}
     for stream in contract.observation.values():
         if stream.topic in topics:
-            raise ContractError(f"{where}: topic '{stream.topic}' is named by both '{topics[stream.topic]}' and '{stream.key}'")
+            raise ContractError(
+                f"{where}: topic '{stream.topic}' is named by both '{topics[stream.topic]}' and '{stream.key}'"
+            )
         topics[stream.topic] = stream.key
     bad = [n for n in contract.state.names if not n.endswith(POSITION_SUFFIX)]
     if bad:
@@ -183,7 +205,10 @@ def _check(contract: Contract) -> None:
         raise ContractError(
             f"{where}: action.names: '{unknown[0]}' is not in observation.state; valid: {', '.join(contract.state.names)}"
         )
-    for name, value in (("velocity", contract.limits.velocity), ("acceleration", contract.limits.acceleration)):
+    for name, value in (
+        ("velocity", contract.limits.velocity),
+        ("acceleration", contract.limits.acceleration),
+    ):
         if isinstance(value, Mapping):
             per_joint(value, contract.joint_names, f"{where}: limits.{name}")
 

@@ -46,7 +46,9 @@ class Section:
         """Return an absolute ROS topic name."""
         value = self.text(key)
         if not value.startswith("/") or len(value) < 2 or " " in value:
-            raise ContractError(f"{self._at(key)}: '{value}' is not an absolute topic name such as '/joint_states'")
+            raise ContractError(
+                f"{self._at(key)}: '{value}' is not an absolute topic name such as '/joint_states'"
+            )
         return value
 
     def choice(self, key: str, valid: Sequence[str], default: str = _REQUIRED) -> str:
@@ -79,7 +81,12 @@ class Section:
         value = self._get(key, _REQUIRED if default is None else default)
         if value == default and default is not None:
             return default
-        if not isinstance(value, Sequence) or isinstance(value, str) or not value or not all(isinstance(v, str) for v in value):
+        if (
+            not isinstance(value, Sequence)
+            or isinstance(value, str)
+            or not value
+            or not all(isinstance(v, str) for v in value)
+        ):
             raise ContractError(f"{self._at(key)}: want a list of names, got {value!r}")
         twice = [v for v in value if list(value).count(v) > 1]
         if twice:
@@ -89,7 +96,9 @@ class Section:
     def shape(self, key: str, default: tuple[int, ...] | None = None) -> tuple[int, ...]:
         """Return a list of positive integers."""
         value = self._get(key, _REQUIRED if default is None else default)
-        if not isinstance(value, Sequence) or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in value):
+        if not isinstance(value, Sequence) or not all(
+            isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in value
+        ):
             raise ContractError(f"{self._at(key)}: want a list of positive integers, got {value!r}")
         return tuple(value)
 
@@ -99,7 +108,11 @@ class Section:
         if value is None:
             return None
         where = self._at(key)
-        if not isinstance(value, Sequence) or len(value) != len(axes) or not all(isinstance(v, Sequence) and len(v) == 2 for v in value):
+        if (
+            not isinstance(value, Sequence)
+            or len(value) != len(axes)
+            or not all(isinstance(v, Sequence) and len(v) == 2 for v in value)
+        ):
             raise ContractError(f"{where}: want [low, high] for each of {', '.join(axes)}, got {value!r}")
         pairs = []
         for axis, (low, high) in zip(axes, value):
@@ -114,7 +127,9 @@ class Section:
         if key in self._data:
             return self._data[key]
         if default is _REQUIRED:
-            raise ContractError(f"{self.where}: key '{key}' is missing; given: {', '.join(map(str, self._data))}")
+            raise ContractError(
+                f"{self.where}: key '{key}' is missing; given: {', '.join(map(str, self._data))}"
+            )
         return default
 
     def _at(self, key: str) -> str:
@@ -123,7 +138,9 @@ class Section:
     def _number(self, value: Any, where: str, positive: bool) -> float:
         number = self._finite(value, where)
         if number < 0 or (positive and number == 0):
-            raise ContractError(f"{where}: {value!r} is not a {'positive' if positive else 'non-negative'} number")
+            raise ContractError(
+                f"{where}: {value!r} is not a {'positive' if positive else 'non-negative'} number"
+            )
         return number
 
     @staticmethod

@@ -128,7 +128,12 @@ class Contract:
     def _signature(self) -> dict[str, object]:
         signature: dict[str, object] = {"robot": self.robot, "rate": self.rate}
         for key, s in self.observation.items():
-            signature[key] = {"kind": s.kind, "shape": list(s.shape), "names": list(s.names), "history": s.history}
+            signature[key] = {
+                "kind": s.kind,
+                "shape": list(s.shape),
+                "names": list(s.names),
+                "history": s.history,
+            }
         a = self.action
         signature |= {"action.space": a.space, "action.names": list(a.names), "action.tip": a.tip}
         if a.space == "ee_pose":
@@ -136,7 +141,9 @@ class Contract:
         return signature
 
 
-def per_joint(value: float | Mapping[str, float], joints: tuple[str, ...], what: str) -> npt.NDArray[np.float64]:
+def per_joint(
+    value: float | Mapping[str, float], joints: tuple[str, ...], what: str
+) -> npt.NDArray[np.float64]:
     if not isinstance(value, Mapping):
         return np.full(len(joints), float(value))
     missing = [j for j in joints if j not in value]

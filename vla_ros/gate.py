@@ -1,15 +1,16 @@
 """The gate: no command reaches the arm but through it.
 
-It follows one source at a time, within the joint limits and the workspace, and comes to a stop with a stated reason
-when anything is missing: the source's chunks, the joint states, the wrench that its force limit needs.
-Times are [ns]; the clock is whatever the caller passes, so the same code runs live, simulated and in tests.
+It follows one source at a time, within the joint limits and the workspace, and comes to a stop with a stated
+reason when anything is missing: the source's chunks, the joint states, the wrench that its force limit
+needs. Times are [ns]; the clock is whatever the caller passes, so the same code runs live, simulated and in
+tests.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,12 @@ from vla_ros.action import NANOSECONDS, ActionChunk
 from vla_ros.chunk_check import ChunkCheck, Received
 from vla_ros.chunking import Executor, LatestExecutor
 from vla_ros.contract import Contract
+from vla_ros.displaced import DisplacementWatch
 from vla_ros.errors import ActionError, GateError, unknown_name
+from vla_ros.gate_output import Command, GateOutput
 from vla_ros.gate_reference import make_reference
 from vla_ros.kinematics import Kinematics
 from vla_ros.limits import MotionLimits, Setpoint, motion_limits
-from vla_ros.trajectory import Trajectory
 from vla_ros.workspace import WorkspaceGuard
 
 FloatArray = npt.NDArray[np.float64]
@@ -32,44 +34,14 @@ LOOKAHEAD = (
 )
 SENSOR_TIMEOUT = 0.1  # [s] without joint states (or wrench, where its limit is set): hold
 RANGE_MARGIN = 0.02  # of a joint's range: measured positions this far outside are taken to be at its end
-MOVED = 0.03  # [rad, m] a joint at rest this far from its setpoint was moved by someone else
 CLOCK_JUMP = 0.05  # [s] a joint state this much older than the last: the clock went back
-
-
-@dataclass(frozen=True)
-class Command:
-    """What is sent to the controller at one tick: the setpoint, then the path that brakes from it to rest.
-
-    times: int64 [K] [ns]. positions, velocities: [K, N] in the contract's joint order; the last velocity is zero.
-    action: the setpoint in the contract's action space [D], which is what a recorder keeps.
-    """
-
-    times: npt.NDArray[np.int64]
-    positions: FloatArray
-    velocities: FloatArray
-    action: FloatArray
-
-    def trajectory(self) -> Trajectory:
-        """Return the command as a controller interpolates it."""
-        return Trajectory(self.times, self.positions, self.velocities)
-
-
-@dataclass(frozen=True)
-class GateOutput:
-    """One tick: state 'idle', 'active', 'hold' or 'estop', why, whose chunks are followed, and the command if any."""
-
-    stamp: int
-    state: str
-    reason: str
-    source: str
-    command: Command | None
 
 
 class Gate:
     """Bounds and supervises the motion. Call `step` once a period; the other methods when something arrives.
 
-    kinematics: over the contract's joints and tip. period: between ticks [s]. sources: who may ever be selected.
-    Raises GateError when the contract's limits cannot be kept.
+    kinematics: over the contract's joints and tip. period: between ticks [s]. sources: who may ever be
+    selected. Raises GateError when the contract's limits cannot be kept.
     """
 
     _setpoint: Setpoint | None  # of LOOKAHEAD periods after the last tick
@@ -80,6 +52,7 @@ class Gate:
     _last: Received | None  # the last accepted chunk of the source, and when it came
     _heard: int | None
     _silenced: bool  # that chunk was empty
+    _fresh: bool  # the source has not moved the arm yet
 
     def __init__(
         self,
@@ -91,7 +64,7 @@ class Gate:
     ) -> None:
         if tuple(kinematics.joint_names) != contract.joint_names:
             raise GateError(
-                f"kinematics is over joints {kinematics.joint_names}, the contract's are {contract.joint_names}"
+                f"kinematics has joints {kinematics.joint_names}, the contract's are {contract.joint_names}"
             )
         if contract.limits.wrench is not None and not contract.streams("wrench"):
             raise GateError(
@@ -105,6 +78,7 @@ class Gate:
         self._check = ChunkCheck(contract)
         self._guard = WorkspaceGuard(kinematics, self.limits, contract.limits.workspace)
         self._reference = make_reference(contract, kinematics, self._guard, period)
+        self._watch = DisplacementWatch()
         self._source = ""
         self._estop = self._block = ""
         self.reset()
@@ -120,9 +94,12 @@ class Gate:
         return self._block
 
     def reset(self) -> None:
-        """Forget chunks, measurements and the setpoint, as after a jump of the clock; keep the source and an e-stop."""
+        """Forget chunks, measurements and the setpoint, as after a jump of the clock; keep the source and an
+        e-stop.
+        """
         self._setpoint = self._ticked = self._measured = self._wrench_at = None
         self._measured_at = 0
+        self._watch.reset()
         self._forget_chunks()
 
     def select(self, source: str | None) -> None:
@@ -161,7 +138,7 @@ class Gate:
         return reason
 
     def joints(self, stamp: int, q: npt.ArrayLike) -> bool:
-        """Take measured joint positions [N] in the contract's order; return False when they are not usable."""
+        """Take measured joint positions [N] in the contract's order; return False when they are of no use."""
         position = np.array(q, dtype=np.float64)
         if position.shape != self.limits.lower.shape or not np.isfinite(position).all():
             return False
@@ -184,7 +161,7 @@ class Gate:
         return True
 
     def estop(self, reason: str) -> None:
-        """Latch the e-stop: decelerate, hold, deselect the source. The first reason is kept until `release`."""
+        """Latch the e-stop: decelerate, hold, deselect the source. The first reason stays until `release`."""
         self._estop = self._estop or reason
         self.select(None)
 
@@ -193,7 +170,9 @@ class Gate:
         self._estop = ""
 
     def block(self, reason: str) -> None:
-        """Come to rest and send nothing while `reason` is not empty; afterwards start anew from measured joints."""
+        """Come to rest and send nothing while `reason` is not empty; afterwards start anew from measured
+        joints.
+        """
         if self._block and not reason:
             self._setpoint = None
             self._forget_chunks()
@@ -202,15 +181,14 @@ class Gate:
     def step(self, now: int) -> GateOutput:
         """Advance by one period and return what to send at time `now`.
 
-        Ticks that were missed are made up for, as the arm braked meanwhile. A call less than half a period after the
-        last one sends nothing. A `now` before the last one resets the gate.
+        Ticks that were missed are made up for, as the arm braked meanwhile. A call less than half a period
+        after the last one sends nothing. A `now` before the last one resets the gate.
         """
         if self._ticked is not None and now < self._ticked:
             self.reset()
         state, reason = self._judge(now)
+        state, reason = self._check_place(state, reason)
         was_at_rest = False
-        if state == IDLE and self._moved_away():
-            self._setpoint = None
         if self._setpoint is None:
             setpoint, problem = self._begin()
             if setpoint is None:
@@ -275,12 +253,19 @@ class Gate:
             )
         return Setpoint(np.clip(q, lower, upper), np.zeros_like(q)), ""
 
-    def _moved_away(self) -> bool:
-        """Return True when the arm, held for nobody, is elsewhere: guided by hand, or a simulator was reset."""
-        setpoint, q = self._setpoint, self._measured
-        if setpoint is None or q is None or not setpoint.at_rest:
-            return False
-        return bool(np.abs(q - setpoint.position).max() > MOVED)
+    def _check_place(self, state: str, reason: str) -> tuple[str, str]:
+        """Before a source moves the arm, make sure that it is where the gate left it, or start from where it
+        is.
+        """
+        if self._setpoint is None or self._measured is None or not (state == IDLE or self._fresh):
+            return state, reason
+        if self._watch.displaced(self._setpoint, self._measured):
+            if self._watch.settled:
+                self._setpoint = None
+            elif state == ACTIVE:
+                return HOLD, "the arm is not where it was left; waiting until it rests"
+        self._fresh = state != ACTIVE
+        return state, reason
 
     def _brake(self, setpoint: Setpoint, periods: int) -> Setpoint:
         while periods > 0 and not setpoint.at_rest:
@@ -310,4 +295,4 @@ class Gate:
     def _forget_chunks(self) -> None:
         self._executor.clear()
         self._last = self._heard = None
-        self._silenced = False
+        self._silenced, self._fresh = False, True

@@ -24,7 +24,9 @@ class Reference(Protocol):
     """One action space."""
 
     def prepare(self, values: FloatArray, setpoint: Setpoint | None) -> FloatArray:
-        """Return a chunk's checked values [H, D] brought into the bounds and made continuous with the setpoint."""
+        """Return a chunk's checked values [H, D] brought into the bounds and made continuous with the
+        setpoint.
+        """
 
     def joints(self, target: Target, q: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the joint target [N] and its velocity [N], seen from the setpoint's positions `q` [N]."""
@@ -67,7 +69,9 @@ class JointReference:
 
 
 class PoseReference:
-    """Space ``ee_pose``: the tip's pose by bounded inverse kinematics from the setpoint; other names are joints."""
+    """Space ``ee_pose``: the tip's pose by bounded inverse kinematics from the setpoint; other names are
+    joints.
+    """
 
     def __init__(
         self, contract: Contract, kinematics: Kinematics, guard: WorkspaceGuard, period: float
@@ -86,7 +90,9 @@ class PoseReference:
         return values
 
     def joints(self, target: Target, q: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return joints that bring the tip to, or towards, the pose; the velocity by solving for a period later too."""
+        """Return joints that bring the tip to, or towards, the pose; the velocity by solving for a period
+        later too.
+        """
         pose = self._bounded(target.values[:7])
         later = self._bounded(target.values[:7] + self._period * target.velocities[:7])
         position, velocity = self._kinematics.step_towards(q, pose, IK_STEP), np.zeros_like(q)
@@ -102,7 +108,8 @@ class PoseReference:
         return np.concatenate([self._kinematics.pose(q), q[self._columns]])
 
     def _descend(self, q: FloatArray, goal: FloatArray, pose: FloatArray) -> FloatArray:
-        """Return the part of the way from `q` to `goal` that brings the tip nearest to `pose`; `q` if none helps.
+        """Return the part of the way from `q` to `goal` that brings the tip nearest to `pose`; `q` if none
+        helps.
 
         Least squares steps to a pose that is far or out of reach overshoot, and would swing about for ever.
         """
@@ -112,7 +119,7 @@ class PoseReference:
         return candidates[best] if misses[best] < self._miss(q, pose) - GAIN else q.copy()
 
     def _miss(self, q: FloatArray, pose: FloatArray) -> float:
-        """Return how far the tip at `q` is from `pose` [m], a rad of rotation counting as `ANGLE_WEIGHT` m."""
+        """Return how far the tip at `q` is from `pose` [m]; a rad of rotation counts `ANGLE_WEIGHT` m."""
         transform = self._kinematics.forward(q)
         x, y, z, w = pose[3:]
         goal_z = np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
@@ -122,6 +129,6 @@ class PoseReference:
 
     def _bounded(self, pose: FloatArray) -> FloatArray:
         norm = float(np.linalg.norm(pose[3:]))
-        # Halfway between opposite quaternions no direction is right; any unit quaternion keeps the numbers finite.
+        # Between opposite quaternions no direction is right; any unit one keeps the numbers finite.
         unit = pose[3:] / norm if norm > 0.01 else np.array([0.0, 0.0, 0.0, 1.0])
         return self._guard.clamp(np.concatenate([pose[:3], unit]))

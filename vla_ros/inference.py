@@ -37,7 +37,9 @@ def empty_chunk(contract: Contract, stamp: int, task: str = "", sequence: int = 
     action = contract.action
     frame = action.frame if action.space == "ee_pose" else ""
     nothing = np.zeros((0, len(action.names)))
-    return ActionChunk(nothing, action.names, action.space, stamp, 1.0 / contract.rate, frame, task=task, sequence=sequence)
+    return ActionChunk(
+        nothing, action.names, action.space, stamp, 1.0 / contract.rate, frame, task=task, sequence=sequence
+    )
 
 
 @dataclass
@@ -114,6 +116,16 @@ class ObservationFeed:
         """Return the newest observation; see `Aligner.latest`."""
         with self._changed:
             return self._aligner.latest(now)
+
+    def wait_reached(self, t: int, timeout: float) -> None:
+        """Wait until all streams have reached the instant `t` [ns], at most `timeout` seconds."""
+
+        def reached() -> bool:
+            newest = self._aligner.reached
+            return newest is not None and newest >= t
+
+        with self._changed:
+            self._changed.wait_for(reached, timeout)
 
     def wait_complete(self, t: int, epoch: int, stopped: Callable[[], bool]) -> Observation | None:
         """Wait until nothing up to `t` [ns] is still on its way and return the observation at `t`.

@@ -1,8 +1,10 @@
-"""Motion within joint limits: one setpoint a period, each within range, velocity and acceleration, and able to stop.
+"""Motion within joint limits: one setpoint a period, each within range, velocity and acceleration, and able
+to stop.
 
-A setpoint (position, velocity) a period after another is joined to it by a curve whose acceleration is bounded, so
-what a controller interpolates between them keeps the limits too. Every setpoint can brake to rest inside the
-position range at the allowed deceleration: `follow` never leaves that set, and `brake` stays in it.
+A setpoint (position, velocity) a period after another is joined to it by a curve whose acceleration is
+bounded, so what a controller interpolates between them keeps the limits too. Every setpoint can brake to
+rest inside the position range at the allowed deceleration: `follow` never leaves that set, and `brake` stays
+in it.
 """
 
 from __future__ import annotations
@@ -86,8 +88,8 @@ class MotionLimits:
     def braking_path(self, now: Setpoint) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray]:
         """Return what repeated braking gives: periods [K] after `now`, positions [K, N], velocities [K, N].
 
-        The K >= 1 knots are those where a joint comes to rest; joined by cubics they reproduce the whole path,
-        and the last one is at rest.
+        The K >= 1 knots are those where a joint comes to rest; joined by cubics they reproduce the whole
+        path, and the last one is at rest.
         """
         rest = np.maximum(self._periods_to_rest(now.velocity), 1)
         knots = np.unique(rest)
@@ -107,7 +109,9 @@ class MotionLimits:
         return np.ceil(np.abs(velocity) / self._step - ROUNDING)
 
     def _reachable(self, now: Setpoint, position: FloatArray, velocity: FloatArray) -> npt.NDArray[np.bool_]:
-        """Return which joints [N] may go to (position, velocity) in one period along a cubic within the limits."""
+        """Return which joints [N] may go to (position, velocity) in one period along a cubic within the
+        limits.
+        """
         mean = (position - now.position) / self.period
         start = (6.0 * mean - 4.0 * now.velocity - 2.0 * velocity) / self.period  # acceleration at both ends
         end = (2.0 * now.velocity + 4.0 * velocity - 6.0 * mean) / self.period
@@ -133,7 +137,7 @@ class MotionLimits:
         wanted = velocity + self._closing_speed(distance - half * closing, CHASE * self.acceleration)
         wanted = np.clip(wanted, now.velocity - self._step, now.velocity + self._step)
         wanted = np.clip(wanted, -self.velocity, self.velocity)
-        # The range comes last: a setpoint that can stop inside it always has a next one that the other bounds allow.
+        # The range comes last: from a setpoint that can stop inside it, the other bounds allow that too.
         highest = self._closing_speed(self.upper - now.position - half * now.velocity, self.acceleration)
         lowest = self._closing_speed(self.lower - now.position - half * now.velocity, self.acceleration)
         wanted = np.clip(wanted, lowest, highest)
@@ -143,8 +147,9 @@ class MotionLimits:
     def _closing_speed(self, room: FloatArray, acceleration: FloatArray) -> FloatArray:
         """Return the largest next velocity u [N] from which one can still stop within `room` [N].
 
-        Stopping from u takes n = ceil(u / (a T)) periods, so the path from here is T u / 2 + n T u / 2, where T is
-        the period and a the acceleration; `room` is the distance less what the present velocity covers. Odd in `room`.
+        Stopping from u takes n = ceil(u / (a T)) periods, so the path from here is T u / 2 + n T u / 2,
+        where T is the period and a the acceleration; `room` is the distance less what the present velocity
+        covers. Odd in `room`.
         """
         distance = np.abs(room)
         step = acceleration * self.period

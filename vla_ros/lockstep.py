@@ -1,7 +1,8 @@
-"""When the gate may compute a tick of a lockstep simulation: as soon as all that belongs to it has arrived, no later.
+"""When the gate may compute a tick of a lockstep simulation: as soon as all that belongs to it has arrived,
+no later.
 
-The simulator publishes what it measured at tick t and waits for the gate's command; so the outcome depends on stamps
-alone, never on who was faster. Times are [ns] since the simulator's reset.
+The simulator publishes what it measured at tick t and waits for the gate's command; so the outcome depends
+on stamps alone, never on who was faster. Times are [ns] since the simulator's reset.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from vla_ros.action import NANOSECONDS, ActionChunk
 class LockstepPacer:
     """Collects the arrivals of a tick.
 
-    period: of the gate [s]. source_period: of the sources' chunks [s], whose grid is round(k * source_period).
-    needs_wrench: whether a tick also waits for the wrench of its instant.
+    period: of the gate [s]. source_period: of the sources' chunks [s], whose grid is round(k *
+    source_period). needs_wrench: whether a tick also waits for the wrench of its instant.
     """
 
     def __init__(self, period: float, source_period: float, needs_wrench: bool) -> None:
@@ -36,7 +37,9 @@ class LockstepPacer:
         return self._pending if self._pending is not None else (self._last or 0)
 
     def joints(self, stamp: int) -> bool:
-        """Take the stamp of a joint state; return True when the simulator was reset: its time does not advance."""
+        """Take the stamp of a joint state; return True when the simulator was reset: its time does not
+        advance.
+        """
         was_reset = stamp < self.now or stamp == self._last == 0
         if was_reset:
             wrench = self._wrench
@@ -63,7 +66,9 @@ class LockstepPacer:
         return self._chunks.get(source)
 
     def ready(self, source: str) -> int | None:
-        """Return the tick to compute now that `source` ('' for none) is selected; None: wait. Then call `done`."""
+        """Return the tick to compute now that `source` ('' for none) is selected; None: wait. Then call
+        `done`.
+        """
         tick = self._pending
         if tick is None:
             return None

@@ -18,7 +18,13 @@ from vla_ros.contract import Contract, StreamSpec
 from vla_ros.errors import ObservationError, unknown_name
 
 NANOSECONDS = 1_000_000_000
-DTYPES = {"image": np.uint8, "depth": np.float32, "joints": np.float32, "wrench": np.float32, "taxels": np.float32}
+DTYPES = {
+    "image": np.uint8,
+    "depth": np.float32,
+    "joints": np.float32,
+    "wrench": np.float32,
+    "taxels": np.float32,
+}
 LATE_PERIODS = 3  # a stamp further back than this many periods is a clock jump, not a late message
 
 
@@ -138,12 +144,16 @@ class StreamBuffer:
             return value
         array = np.asarray(value)
         if array.shape != spec.shape:
-            raise ObservationError(f"{spec.key} from {spec.topic}: shape {list(array.shape)}, the contract says {list(spec.shape)}")
+            raise ObservationError(
+                f"{spec.key} from {spec.topic}: shape {list(array.shape)}, the contract says {list(spec.shape)}"
+            )
         if spec.kind == "image" and array.dtype != np.uint8:
             raise ObservationError(f"{spec.key} from {spec.topic}: dtype {array.dtype}, want uint8")
         array = array.astype(DTYPES[spec.kind], copy=False)
         if spec.kind in ("joints", "wrench", "taxels") and not np.isfinite(array).all():
-            raise ObservationError(f"{spec.key} from {spec.topic}: not a finite number in {array.ravel()[:8].tolist()}")
+            raise ObservationError(
+                f"{spec.key} from {spec.topic}: not a finite number in {array.ravel()[:8].tolist()}"
+            )
         return array
 
 
@@ -153,7 +163,9 @@ class Aligner:
     def __init__(self, contract: Contract, horizon: float = 2.0) -> None:
         self.contract = contract
         self.jumps = 0  # how often a stamp has jumped back
-        self._before: dict[str, int] = {}  # streams not yet heard of since a jump: their newest stamp before it
+        self._before: dict[
+            str, int
+        ] = {}  # streams not yet heard of since a jump: their newest stamp before it
         self.buffers = {key: StreamBuffer(spec, horizon) for key, spec in contract.observation.items()}
 
     def push(self, key: str, stamp: int, value: Any) -> None:
@@ -190,7 +202,10 @@ class Aligner:
         last = self._before.get(key)
         if last is None:
             return False
-        reached = max((b.newest for k, b in self.buffers.items() if k not in self._before and b.newest is not None), default=0)
+        reached = max(
+            (b.newest for k, b in self.buffers.items() if k not in self._before and b.newest is not None),
+            default=0,
+        )
         if stamp >= last and stamp > reached:
             return True
         del self._before[key]
@@ -215,6 +230,12 @@ class Aligner:
         newest = [b.newest for b in self.buffers.values() if b.spec.kind != "text" and b.newest is not None]
         return self._observe(min([now, *newest]), now)
 
+    @property
+    def reached(self) -> int | None:
+        """The newest instant [ns] that every image, joint, wrench and taxel stream has reached; None before that."""
+        newest = [b.newest for b in self.buffers.values() if b.spec.kind != "text"]
+        return None if None in newest else min(stamp for stamp in newest if stamp is not None)
+
     def complete(self, t: int) -> bool:
         """Return True once every stream has the newest sample due at `t`: nothing up to `t` is still on its way."""
         for buffer in self.buffers.values():
@@ -234,7 +255,11 @@ class Aligner:
             sample = buffer.at(t)
             if sample is None:
                 have = len(buffer)
-                short = f"{have} of {buffer.spec.history} samples" if have and buffer.spec.history > 1 else "no data yet"
+                short = (
+                    f"{have} of {buffer.spec.history} samples"
+                    if have and buffer.spec.history > 1
+                    else "no data yet"
+                )
                 invalid[key] = f"{short} on {buffer.spec.topic}"
                 continue
             stamps[key], values[key] = sample

@@ -14,9 +14,9 @@ FloatArray = npt.NDArray[np.float64]
 class Trajectory:
     """N points of D values at strictly increasing times.
 
-    times: absolute times [ns], int64 [N], N >= 1. positions: [N, D] in physical units (rad, m).
-    velocities: [N, D] (rad/s, m/s) or None. With velocities the segments are cubic Hermite splines (continuous
-    position and velocity, as ros2_controllers' joint_trajectory_controller interpolates); without, straight lines.
+    times: absolute times [ns], int64 [N], N >= 1. positions: [N, D] in physical units (rad, m). velocities:
+    [N, D] (rad/s, m/s) or None. With velocities the segments are cubic Hermite splines (continuous position
+    and velocity, as ros2_controllers' joint_trajectory_controller interpolates); without, straight lines.
     Before the first and after the last point the end points are held with zero velocity.
 
     Raises ActionError for wrong shapes, values that are not finite, or times that do not increase.
@@ -34,11 +34,12 @@ class Trajectory:
         n = len(self.times)
         if self.times.ndim != 1 or n == 0 or self.positions.ndim != 2 or len(self.positions) != n:
             raise ActionError(
-                f"trajectory has times {list(self.times.shape)} and positions {list(self.positions.shape)}, want [N] and [N, D], N >= 1"
+                f"trajectory has times {list(self.times.shape)} and positions {list(self.positions.shape)}, "
+                "want [N] and [N, D], N >= 1"
             )
         if self.velocities is not None and self.velocities.shape != self.positions.shape:
             raise ActionError(
-                f"trajectory has velocities {list(self.velocities.shape)}, want {list(self.positions.shape)} as its positions"
+                f"trajectory has velocities {list(self.velocities.shape)}, want {list(self.positions.shape)}"
             )
         steps = np.diff(self.times)
         if n > 1 and steps.min() <= 0:
@@ -77,7 +78,9 @@ class Trajectory:
 def hermite(
     p0: FloatArray, v0: FloatArray, p1: FloatArray, v1: FloatArray, duration: float, phase: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Return (position, velocity) of the cubic through (p0, v0) and (p1, v1) at `phase` in [0, 1] of `duration` [s]."""
+    """Return (position, velocity) of the cubic through (p0, v0) and (p1, v1) at `phase` in [0, 1] of
+    `duration` [s].
+    """
     m0, m1, step = v0 * duration, v1 * duration, p1 - p0
     c2, c3 = 3.0 * step - 2.0 * m0 - m1, m0 + m1 - 2.0 * step
     position = p0 + phase * (m0 + phase * (c2 + phase * c3))

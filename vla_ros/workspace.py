@@ -13,10 +13,11 @@ TOLERANCE = 1e-3  # [m] how far outside a checked point may lie; between checked
 
 
 class WorkspaceGuard:
-    """Decides whether a setpoint may be sent: the tip must be inside the box there and all along its braking path.
+    """Decides whether a setpoint may be sent: the tip must be inside the box there and all along its braking
+    path.
 
-    box: ((x_lo, x_hi), (y_lo, y_hi), (z_lo, z_hi)) in the kinematics' root frame [m]; None permits everything.
-    A tip that starts outside may move, but not further out.
+    box: ((x_lo, x_hi), (y_lo, y_hi), (z_lo, z_hi)) in the kinematics' root frame [m]; None permits
+    everything. A tip that starts outside may move, but not further out.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class WorkspaceGuard:
         return np.concatenate([np.clip(pose[:3], self._box[:, 0], self._box[:, 1]), pose[3:]])
 
     def pull_in(self, q: FloatArray) -> FloatArray:
-        """Return the target `q` [N], changed so that the tip is at the nearest point of the box if it was outside."""
+        """Return the target `q` [N], changed so that the tip is at the nearest point of the box if it was
+        outside.
+        """
         if self.outside(q) <= 0.0:
             return q
         return self._kinematics.step_towards(q, self.clamp(self._kinematics.pose(q)), 1.0)

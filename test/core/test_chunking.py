@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vla_ros.action import ActionChunk
 from vla_ros.chunking import LatestExecutor, Target, TemporalEnsembleExecutor, make_executor
 from vla_ros.errors import GateError

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from gate_rig import HOME, PERIOD, GateRig, S, assert_within_limits, moved, robot
+
 from vla_ros.contract import parse_contract
 from vla_ros.errors import GateError
 from vla_ros.gate import Gate
+from vla_ros.limits import Setpoint
 
 
 @pytest.fixture
@@ -230,4 +232,36 @@ def test_targets_outside_the_workspace_stop_at_its_edge(rig: GateRig) -> None:
     assert min(heights) >= -0.002
     assert heights[-1] < 0.02
     assert not rig.velocities[-5:].any() or np.abs(rig.velocities[-5:]).max() < 0.05
+    assert_within_limits(rig)
+
+
+def test_an_arm_that_was_moved_while_nobody_had_it_starts_from_where_it_rests(rig: GateRig) -> None:
+    moving(rig)
+    rig.gate.select(None)
+    rig.tick(40)
+    rig.follows = False
+    rig.q = moved(HOME, shoulder_lift=0.4)  # as a simulator that was reset, or a hand
+    rig.gate.select("policy")
+    assert rig.offer(np.tile(rig.q, (30, 1))) is None
+    first = rig.tick()
+    assert first.state == "hold"
+    assert first.reason == "the arm is not where it was left; waiting until it rests"
+    rig.tick(8)
+    rig.follows = True
+    rig.commands.clear()
+    assert rig.tick().state == "active"
+    rig.tick(10)
+    assert rig.positions == pytest.approx(np.tile(moved(HOME, shoulder_lift=0.4), (11, 1)))
+
+
+def test_a_controller_that_lags_does_not_pull_the_setpoint_back(rig: GateRig) -> None:
+    moving(rig)
+    rig.gate.select(None)
+    rig.follows = False
+    stop = rig.gate.limits.stop_position(Setpoint(rig.positions[-1], rig.velocities[-1]))
+    behind = stop - 0.2
+    for k in range(40):  # comes to rest later than the setpoint
+        rig.q = behind + (stop - behind) * min(1.0, k / 39)
+        rig.tick()
+    assert rig.positions[-1] == pytest.approx(stop)
     assert_within_limits(rig)

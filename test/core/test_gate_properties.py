@@ -7,10 +7,25 @@ import pytest
 from gate_rig import HOME, PERIOD, GateRig, assert_within_limits, moved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from vla_ros.errors import GateError
 
 WORKSPACE_TOLERANCE = 2e-3  # [m]
-EVENTS = ("chunk", "chunk", "chunk", "jump", "nan", "huge", "empty", "quiet", "select", "none", "estop", "release", "deaf")
+EVENTS = (
+    "chunk",
+    "chunk",
+    "chunk",
+    "jump",
+    "nan",
+    "huge",
+    "empty",
+    "quiet",
+    "select",
+    "none",
+    "estop",
+    "release",
+    "deaf",
+)
 HARD = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 events = st.lists(
@@ -19,7 +34,9 @@ events = st.lists(
 
 
 def random_chunk(rig: GateRig, rng: np.random.Generator, kind: str) -> np.ndarray:
-    """Return targets [H, D]: a smooth motion from where the arm is, or for 'jump' anything in and out of range."""
+    """Return targets [H, D]: a smooth motion from where the arm is, or for 'jump' anything in and out of
+    range.
+    """
     h, d = int(rng.integers(1, 20)), len(rig.contract.action.names)
     present = rig.commands[-1].action if rig.commands else np.zeros(d)
     if kind == "jump":
@@ -45,7 +62,9 @@ def play(rig: GateRig, script: list[tuple[str, int, int]]) -> None:
         if kind in ("chunk", "jump", "nan", "huge"):
             for _ in range(max(1, ticks // 3)):
                 source = rig.gate.source or "policy"
-                refusal = rig.offer(random_chunk(rig, rng, kind), source, dt=float(rng.choice([0.01, 1 / 30, 0.1])))
+                refusal = rig.offer(
+                    random_chunk(rig, rng, kind), source, dt=float(rng.choice([0.01, 1 / 30, 0.1]))
+                )
                 assert refusal is None or kind == "nan" or not rig.gate.source
                 rig.tick(3)
             continue
@@ -172,7 +191,9 @@ def test_noisy_chunks_at_thirty_hertz_are_followed_with_less_than_two_periods_of
     start, errors = rig.now, []
 
     def wanted(t: np.ndarray) -> np.ndarray:
-        return np.tile(HOME, (len(t), 1)) + np.outer(0.3 * (1 - np.cos(2.5 * t)), [1, 0.5, -0.5, 0.5, 0, 1, 0])
+        return np.tile(HOME, (len(t), 1)) + np.outer(
+            0.3 * (1 - np.cos(2.5 * t)), [1, 0.5, -0.5, 0.5, 0, 1, 0]
+        )
 
     for k in range(300):
         if k % 3 == 0:

@@ -27,11 +27,19 @@ def assert_refused(rig: GateRig, reason: str, values: object = None, **changes: 
 def test_what_is_not_a_number(rig: GateRig, bad: float) -> None:
     values = np.tile(HOME, (5, 1))
     values[3, 2] = bad
-    assert_refused(rig, f"chunk value {bad} for 'elbow.pos' at step 3", values)
+    assert_refused(rig, f"{bad} for 'elbow.pos' at step 3 of the chunk is not finite", values)
 
 
 def test_an_unknown_name_with_the_nearest_one(rig: GateRig) -> None:
-    names = ("shoulder_pan.pos", "shoulder_lift.pos", "elbo.pos", "wrist_1.pos", "wrist_2.pos", "wrist_3.pos", "gripper.pos")
+    names = (
+        "shoulder_pan.pos",
+        "shoulder_lift.pos",
+        "elbo.pos",
+        "wrist_1.pos",
+        "wrist_2.pos",
+        "wrist_3.pos",
+        "gripper.pos",
+    )
     assert_refused(rig, "unknown action 'elbo.pos' (did you mean 'elbow.pos'?)", names=names)
 
 
@@ -88,7 +96,9 @@ def test_a_chunk_in_another_frame() -> None:
     rig = GateRig("tabletop_arm_ee")
     rig.gate.select("policy")
     rig.tick()
-    assert "frame 'world', the contract's is 'base_link'" in str(rig.offer(rig.commands[-1].action, frame="world"))
+    assert "frame 'world', the contract's is 'base_link'" in str(
+        rig.offer(rig.commands[-1].action, frame="world")
+    )
 
 
 def test_a_quaternion_that_is_none() -> None:

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from recordings import FRONT, number_of, record, small_contract
+
 from vla_ros.data.joined import JoinedDataset
 from vla_ros.errors import DatasetError
 
@@ -19,7 +19,9 @@ def test_joined_datasets_read_as_one_and_tell_their_episodes_apart(tmp_path):
     joined = JoinedDataset([tmp_path / "a", tmp_path / "b"])
     assert joined.num_frames == 12 and [e.length for e in joined.episodes] == [3, 4, 5]
     assert [e.task for e in joined.episodes] == ["left", "left", "right"]
-    np.testing.assert_array_equal(joined.column("observation.state")[:, 0], [0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 3, 4])
+    np.testing.assert_array_equal(
+        joined.column("observation.state")[:, 0], [0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 3, 4]
+    )
     assert [number_of(f) for f in joined.frames(FRONT, 2)] == [0, 1, 2, 3, 4]
     with pytest.raises(DatasetError, match=r"no episode 3; valid: 0\.\.2"):
         joined.frames(FRONT, 3)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from vla_ros.errors import GateError
 from vla_ros.limits import MotionLimits, Setpoint
 from vla_ros.trajectory import Trajectory
@@ -14,7 +15,9 @@ def at_rest(position: float) -> Setpoint:
     return Setpoint(np.array([position]), np.zeros(1))
 
 
-def follow(start: Setpoint, reference: object, ticks: int, limits: MotionLimits = LIMITS) -> tuple[np.ndarray, np.ndarray]:
+def follow(
+    start: Setpoint, reference: object, ticks: int, limits: MotionLimits = LIMITS
+) -> tuple[np.ndarray, np.ndarray]:
     """Return positions and velocities [ticks + 1] of following reference(t) -> (position, velocity)."""
     setpoints = [start]
     for k in range(1, ticks + 1):
@@ -80,7 +83,9 @@ def test_any_target_keeps_range_velocity_and_acceleration(
 
 
 @given(position=st.floats(-0.1, 0.1), velocity=st.floats(-1.5, 1.5))
-def test_braking_ends_in_the_fewest_whole_periods_where_the_stop_position_says(position: float, velocity: float) -> None:
+def test_braking_ends_in_the_fewest_whole_periods_where_the_stop_position_says(
+    position: float, velocity: float
+) -> None:
     setpoint = Setpoint(np.array([position]), np.array([velocity]))
     stop = LIMITS.stop_position(setpoint)
     knots, _, _ = LIMITS.braking_path(setpoint)
@@ -96,7 +101,9 @@ def test_the_braking_path_interpolated_is_what_repeated_braking_gives() -> None:
     setpoint = Setpoint(np.array([0.1, 0.2, -0.3]), np.array([0.5, -1.3, 0.0]))
     knots, positions, velocities = limits.braking_path(setpoint)
     times = np.concatenate([[0], knots]) * round(T * 1e9)
-    path = Trajectory(times, np.vstack([setpoint.position, positions]), np.vstack([setpoint.velocity, velocities]))
+    path = Trajectory(
+        times, np.vstack([setpoint.position, positions]), np.vstack([setpoint.velocity, velocities])
+    )
     assert not velocities[-1].any()
     for k in range(int(knots[-1]) + 3):
         position, velocity = path.sample(k * round(T * 1e9))
@@ -105,7 +112,9 @@ def test_the_braking_path_interpolated_is_what_repeated_braking_gives() -> None:
         setpoint = limits.brake(setpoint)
 
 
-@pytest.mark.parametrize("bad", [([1.0], [1.0], [1.0], [1.0]), ([0.0], [1.0], [0.0], [1.0]), ([0.0], [1.0], [1.0], [-1.0])])
+@pytest.mark.parametrize(
+    "bad", [([1.0], [1.0], [1.0], [1.0]), ([0.0], [1.0], [0.0], [1.0]), ([0.0], [1.0], [1.0], [-1.0])]
+)
 def test_limits_that_allow_nothing_are_refused(bad: tuple[list[float], ...]) -> None:
     with pytest.raises(GateError):
         MotionLimits(*bad, T)

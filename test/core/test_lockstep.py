@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from vla_ros.action import ActionChunk
 from vla_ros.lockstep import LockstepPacer
 
@@ -7,7 +8,9 @@ MS = 1_000_000
 
 
 def chunk(stamp: int) -> ActionChunk:
-    return ActionChunk(values=np.zeros((2, 1)), names=("a.pos",), space="joint_position", stamp=stamp, dt=1 / 30)
+    return ActionChunk(
+        values=np.zeros((2, 1)), names=("a.pos",), space="joint_position", stamp=stamp, dt=1 / 30
+    )
 
 
 @pytest.fixture

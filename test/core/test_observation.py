@@ -26,7 +26,12 @@ action:
   command: {interface: joint_trajectory, topic: /arm/joint_trajectory}
 limits: {velocity: 1.0, acceleration: 2.0}
 """
-STATE, IMAGE, DEPTH, WRENCH = "observation.state", "observation.images.top", "observation.depth.top", "observation.wrench.tool"
+STATE, IMAGE, DEPTH, WRENCH = (
+    "observation.state",
+    "observation.images.top",
+    "observation.depth.top",
+    "observation.wrench.tool",
+)
 
 
 @pytest.fixture
@@ -165,7 +170,9 @@ def test_samples_of_the_new_time_survive_a_late_notice_of_the_jump(aligner):
     assert set(aligner.align(0).values) == {STATE, DEPTH, "task"} | {IMAGE}
 
 
-def test_samples_still_under_way_when_the_clock_jumped_are_dropped_and_the_stream_goes_on_in_the_new_time(aligner):
+def test_samples_still_under_way_when_the_clock_jumped_are_dropped_and_the_stream_goes_on_in_the_new_time(
+    aligner,
+):
     fill(aligner, until_ms=1000)
     aligner.push(STATE, 0, [7.0])
     aligner.push(IMAGE, 1100 * MS, pixel(99))  # of the time before

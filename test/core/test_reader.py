@@ -50,7 +50,11 @@ def test_frames_come_back_in_their_rows(written: Path) -> None:
 
 def test_episodes_tell_length_task_and_outcome(written: Path) -> None:
     data = Dataset(written)
-    assert [(e.length, e.from_index, e.to_index) for e in data.episodes] == [(9, 0, 9), (6, 9, 15), (11, 15, 26)]
+    assert [(e.length, e.from_index, e.to_index) for e in data.episodes] == [
+        (9, 0, 9),
+        (6, 9, 15),
+        (11, 15, 26),
+    ]
     assert [e.task for e in data.episodes] == ["red", "blue", "red"] and data.tasks == ["red", "blue"]
     assert [e.success for e in data.episodes] == [True, False, True]
     assert data.contract.differences(small_contract()) == []
@@ -122,7 +126,9 @@ def test_a_corrupt_or_missing_file_is_named(broken: Path, file: str, reading: ob
 def test_a_video_that_is_too_short_is_named(broken: Path) -> None:
     folder = broken / f"videos/{FRONT}/chunk-000"
     shutil.copy(folder / "file-001.mp4", folder / "file-002.mp4")
-    with pytest.raises(DatasetError, match=r"file-002.mp4' has 6 frames from 0.000 s on, the dataset says 11"):
+    with pytest.raises(
+        DatasetError, match=r"file-002.mp4' has 6 frames from 0.000 s on, the dataset says 11"
+    ):
         Dataset(broken).frames(FRONT, 2)
 
 

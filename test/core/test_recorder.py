@@ -30,7 +30,13 @@ class Robot:
         """Let all streams send what they have up to and including `until` [s]."""
         end = round(until * SECOND)
         samples = []
-        for key, rate in ((FRONT, 30), ("observation.state", 300), (WRENCH, 300), (TAXELS, 100), ("gate", 100)):
+        for key, rate in (
+            (FRONT, 30),
+            ("observation.state", 300),
+            (WRENCH, 300),
+            (TAXELS, 100),
+            ("gate", 100),
+        ):
             k = -(-(self.now + 1) * rate // SECOND)
             while (stamp := round(k * SECOND / rate)) <= end:
                 if stamp > self.now and key not in self.dead:
@@ -199,7 +205,9 @@ def test_commands_out_of_turn_are_refused_with_the_valid_ones(robot: Robot) -> N
 
 def test_poses_between_two_setpoints_keep_unit_quaternions(tmp_path: Path) -> None:
     names = "ee.x, ee.y, ee.z, ee.qx, ee.qy, ee.qz, ee.qw, b.pos"
-    text = small_contract().text.replace("space: joint_position, names: [a.pos, b.pos]", f"space: ee_pose, names: [{names}]")
+    text = small_contract().text.replace(
+        "space: joint_position, names: [a.pos, b.pos]", f"space: ee_pose, names: [{names}]"
+    )
     robot = Robot(tmp_path / "set", parse_contract(text, "poses.yaml"))
     robot.setpoint = lambda t: np.array([t, 0, 0, np.sin(5 * t), 0, 0, np.cos(5 * t), 0.01])  # type: ignore[method-assign]
     robot.run(0.1)

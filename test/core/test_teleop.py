@@ -66,7 +66,7 @@ def test_a_joint_that_the_device_lacks_is_named(contract: Contract) -> None:
 
 def test_a_leader_arm_drives_a_contract_of_poses(kinematics: Kinematics) -> None:
     contract = load_contract("tabletop_arm_ee")
-    joints = dict(zip(kinematics.joint_names, [0.2, -0.4, 0.9, -0.5, 0.3, 0.1, 0.03]))
+    joints = dict(zip(kinematics.joint_names, [0.2, -0.4, 0.9, -0.5, 0.3, 0.1, 0.03], strict=True))
     chunk = LeaderFollower(contract, kinematics).chunk(0, TeleopSample(0, joints))
     assert chunk.space == "ee_pose" and chunk.frame == "base_link"
     assert chunk.values[0] == pytest.approx([*kinematics.pose(list(joints.values())), 0.03])
@@ -74,7 +74,9 @@ def test_a_leader_arm_drives_a_contract_of_poses(kinematics: Kinematics) -> None
         LeaderFollower(contract).chunk(0, TeleopSample(0, joints))
 
 
-def test_a_pose_device_is_refused_by_a_contract_of_joints_and_obeyed_by_one_of_poses(contract: Contract) -> None:
+def test_a_pose_device_is_refused_by_a_contract_of_joints_and_obeyed_by_one_of_poses(
+    contract: Contract,
+) -> None:
     pose = np.array([0.3, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0])
     asked = TeleopSample(0, pose=pose, gripper=0.02)
     with pytest.raises(DeviceError, match="gives a pose"):
@@ -147,7 +149,10 @@ def test_the_scripted_leader_begins_anew(event: str) -> None:
     see(leader, stamp, 1.0)
     again = leader.read(stamp)
     assert again is not None and again.joints["a"] == 0.0 and len(operator.begun) == 2
-    assert operator.begun[1] == {"restart": (7, "go"), "new instruction": (3, "stop"), "clock back": (3, "go")}[event]
+    assert (
+        operator.begun[1]
+        == {"restart": (7, "go"), "new instruction": (3, "stop"), "clock back": (3, "go")}[event]
+    )
 
 
 @pytest.mark.parametrize("first", ["joints", "objects"])
@@ -175,7 +180,7 @@ def test_the_scripted_leader_does_not_act_on_what_is_old() -> None:
 
 def test_a_contract_with_fewer_joints_takes_what_it_names() -> None:
     text = load_contract("tabletop_arm").text.replace(
-        "names: [shoulder_pan.pos, shoulder_lift.pos, elbow.pos, wrist_1.pos, wrist_2.pos, wrist_3.pos, gripper.pos]\n  tip",
+        f"names: [{', '.join(load_contract('tabletop_arm').action.names)}]\n  tip",
         "names: [elbow.pos]\n  tip",
     )
     contract = parse_contract(text, "elbow.yaml")

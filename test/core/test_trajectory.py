@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from vla_ros.errors import ActionError
 from vla_ros.trajectory import Trajectory
 
@@ -16,7 +17,7 @@ def test_without_velocities_points_are_joined_by_straight_lines() -> None:
 def test_with_velocities_points_and_velocities_are_met_exactly() -> None:
     times, positions, velocities = [0, S, 3 * S], [[0.0], [1.0], [-1.0]], [[0.5], [-0.3], [0.0]]
     trajectory = Trajectory(times, positions, velocities)
-    for t, p, v in zip(times[:-1], positions, velocities):
+    for t, p, v in zip(times[:-1], positions, velocities, strict=False):
         assert trajectory.sample(t)[0] == pytest.approx(p)
         assert trajectory.sample(t)[1] == pytest.approx(v)
         assert trajectory.sample(t - 1 if t else 0)[0] == pytest.approx(p, abs=1e-6)

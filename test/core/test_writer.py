@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import av
@@ -16,7 +13,7 @@ import pytest
 from recordings import FRONT, WRENCH, number_of, record, row, small_contract
 
 from vla_ros.contract import parse_contract
-from vla_ros.data import Dataset, DatasetWriter, VideoSettings, layout
+from vla_ros.data import Dataset, DatasetWriter, VideoSettings
 from vla_ros.data.video import VideoEncoder, available
 from vla_ros.errors import DatasetError
 
@@ -46,7 +43,9 @@ def test_info_describes_the_dataset_as_lerobot_v3_does(root: Path) -> None:
     video = features[FRONT]
     assert video["dtype"] == "video" and video["names"] == ["height", "width", "channels"]
     assert video["info"]["video.codec"] == "h264" and video["info"]["video.height"] == 48
-    assert {"video.pix_fmt", "video.fps", "video.channels", "video.g", "video.crf", "video.preset"} <= set(video["info"])
+    assert {"video.pix_fmt", "video.fps", "video.channels", "video.g", "video.crf", "video.preset"} <= set(
+        video["info"]
+    )
     assert video["info"]["has_audio"] is False and video["info"]["is_depth_map"] is False
 
 
@@ -59,7 +58,9 @@ def test_data_tables_have_the_columns_and_types_of_the_features(root: Path) -> N
     assert parquet.metadata.row_group(0).column(0).compression == "SNAPPY"
     types = {name: table.schema.field(name).type for name in table.column_names}
     assert FRONT not in types
-    assert types["timestamp"] == pa.float32() and types["index"] == pa.int64() and types["success"] == pa.bool_()
+    assert (
+        types["timestamp"] == pa.float32() and types["index"] == pa.int64() and types["success"] == pa.bool_()
+    )
     assert types["action"] == pa.list_(pa.float32(), 2) and types["sync.stamp"] == pa.list_(pa.int64(), 4)
     assert types[WRENCH] == pa.list_(pa.list_(pa.float32()))
     assert table["index"].to_pylist() == list(range(10, 17))
@@ -88,7 +89,7 @@ def test_episode_metadata_is_complete_contiguous_and_of_one_schema(root: Path) -
 
 def test_tasks_table_is_a_pandas_frame_indexed_by_task(root: Path) -> None:
     table = pq.read_table(root / "meta/tasks.parquet")
-    assert dict(zip(table["task"].to_pylist(), table["task_index"].to_pylist())) == {"red": 0, "blue": 1}
+    assert table.to_pylist() == [{"task_index": 0, "task": "red"}, {"task_index": 1, "task": "blue"}]
     assert json.loads(table.schema.metadata[b"pandas"])["index_columns"] == ["task"]
 
 
@@ -154,7 +155,9 @@ def test_two_writers_on_one_folder_are_refused(tmp_path: Path) -> None:
         ({FRONT: np.zeros((48, 64, 3))}, "'observation.images.front' is float64"),
     ],
 )
-def test_a_malformed_row_is_refused_and_not_added(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_a_malformed_row_is_refused_and_not_added(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
     with DatasetWriter(tmp_path / "set", small_contract()) as writer:
         writer.start_episode("do it")
         bad = {key: value for key, value in (row(0) | change).items() if value is not None}
@@ -174,7 +177,9 @@ def test_an_episode_whose_video_does_not_match_its_rows_is_not_saved(
         for k in range(6):
             writer.add_frame(row(k))
         encode = VideoEncoder._encode
-        monkeypatch.setattr(VideoEncoder, "_encode", lambda self, c, s, f: self.written < 5 and encode(self, c, s, f))
+        monkeypatch.setattr(
+            VideoEncoder, "_encode", lambda self, c, s, f: self.written < 5 and encode(self, c, s, f)
+        )
         for k in range(6, 12):
             writer.add_frame(row(k))
         with pytest.raises(DatasetError, match=r"has \d+ frames for 12 rows"):
@@ -220,53 +225,6 @@ def test_an_episode_without_rows_or_instruction_is_refused(tmp_path: Path) -> No
             writer.add_frame(row(0))
 
 
-KILLED = """
-import os, signal, sys
-from recordings import record, row, small_contract
-from vla_ros.data import DatasetWriter
-root, moves = sys.argv[1], int(sys.argv[2])
-writer = DatasetWriter(root, small_contract())
-writer.start_episode("killed")
-for k in range(8):
-    writer.add_frame(row(k))
-if moves >= 0:  # die after so many of the commit's file moves
-    replace, done = os.replace, []
-    def dying(a, b):
-        if "/.vla_ros/commit/" in str(a):
-            if len(done) == moves:
-                os.kill(os.getpid(), signal.SIGKILL)
-            done.append(b)
-        replace(a, b)
-    os.replace = dying
-    writer.save_episode()
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.mark.parametrize("moves", [-1, 0, 1, 3, 5])
-def test_a_kill_while_recording_or_committing_costs_at_most_the_running_episode(tmp_path: Path, moves: int) -> None:
-    root = tmp_path / "set"
-    record(root, (6, 5))
-    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths + [os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run([sys.executable, "-c", KILLED, str(root), str(moves)], env=environment, timeout=60)
-    assert done.returncode == -9
-    read_everything(root, [6, 5])  # before anybody has cleaned up
-    with DatasetWriter(root, small_contract()) as writer:
-        assert len(writer.notes) == 1
-        record_one(writer, 4)
-    read_everything(root, [6, 5, 4] if moves < 0 else [6, 5, 8, 4])
-    assert not [p for p in (root / layout.HIDDEN).iterdir() if p.name != "lock"]
-
-
-def read_everything(root: Path, lengths: list[int]) -> None:
-    data = Dataset(root)
-    assert [e.length for e in data.episodes] == lengths
-    assert len(data.column("action")) == sum(lengths)
-    for e in data.episodes:
-        assert [number_of(f) for f in data.frames(FRONT, e.index)] == [k % 12 for k in range(e.length)]
-
-
 def test_a_rate_that_is_not_a_whole_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"rate 29.97 Hz of small.yaml"):
         DatasetWriter(tmp_path / "set", small_contract(rate=29.97))
@@ -276,7 +234,7 @@ def test_a_depth_stream_is_refused_by_name(tmp_path: Path) -> None:
     text = small_contract().text.replace(
         "  task:", "  observation.depth.front: {topic: /depth, kind: depth, shape: [48, 64]}\n  task:"
     )
-    with pytest.raises(DatasetError, match=r"observation.depth.front .* cannot be recorded"):
+    with pytest.raises(DatasetError, match=r"observation.depth.front .*depth is not recorded"):
         DatasetWriter(tmp_path / "set", parse_contract(text, "deep.yaml"))
 
 

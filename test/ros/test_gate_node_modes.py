@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ros_support import RosTest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from gate_graph import HOME, GateGraph
+from ros_support import RosTest
 from std_msgs.msg import Float64MultiArray
+
 from vla_ros.contract import load_contract
 
 MS = 1_000_000
@@ -45,7 +46,9 @@ def test_on_ctrl_c_it_brakes_and_then_ends_with_exit_code_0(ros: RosTest) -> Non
 
 def test_a_contract_with_an_unknown_key_ends_it_with_one_line(ros: RosTest, tmp_path: Path) -> None:
     contract = tmp_path / "wrong.yaml"
-    contract.write_text(load_contract("tabletop_arm").text.replace("robot: tabletop_arm", "robt: tabletop_arm"))
+    contract.write_text(
+        load_contract("tabletop_arm").text.replace("robot: tabletop_arm", "robt: tabletop_arm")
+    )
     from vla_ros.errors import GraphError
     from vla_ros.ros.graph import NodeSpec
     from vla_ros.ros.up import Graph
@@ -57,8 +60,14 @@ def test_a_contract_with_an_unknown_key_ends_it_with_one_line(ros: RosTest, tmp_
 
 def test_in_lockstep_each_tick_is_answered_once_and_waits_for_the_due_chunk(ros: RosTest) -> None:
     with GateGraph(ros, use_sim_time=True, lockstep=True) as gate:
-        ros.wait_for(lambda: gate._joints.get_subscription_count() and gate._wrench.get_subscription_count(), what="the gate")
-        ros.wait_for(lambda: gate.ros.node.count_publishers(gate.contract.action.command.topic) == 1, what="its publisher")
+        ros.wait_for(
+            lambda: gate._joints.get_subscription_count() and gate._wrench.get_subscription_count(),
+            what="the gate",
+        )
+        ros.wait_for(
+            lambda: gate.ros.node.count_publishers(gate.contract.action.command.topic) == 1,
+            what="its publisher",
+        )
 
         def answered(stamp: int) -> bool:
             return bool(gate.commands) and gate.last_stamp() == stamp
@@ -86,4 +95,6 @@ def test_in_lockstep_each_tick_is_answered_once_and_waits_for_the_due_chunk(ros:
         gate.q = HOME + [0.4, 0, 0, 0, 0, 0, 0]
         gate.publish_sensors(0)  # the simulator was reset
         ros.wait_for(lambda: answered(0), what="the answer after the reset")
-        assert list(gate.commands[-1].points[0].positions) == pytest.approx((HOME + [0.4, 0, 0, 0, 0, 0, 0]).tolist())
+        assert list(gate.commands[-1].points[0].positions) == pytest.approx(
+            (HOME + [0.4, 0, 0, 0, 0, 0, 0]).tolist()
+        )

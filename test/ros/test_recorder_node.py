@@ -37,16 +37,32 @@ class Streams:
 
         self.ros, self.now = ros, -1
         self.dead: set[str] = set()
-        topics = {FRONT: "/front", JOINTS: "/joint_states", WRENCH: "/wrench", TAXELS: "/left", GATE: "/gate/action"}
-        types = {FRONT: Image, JOINTS: JointState, WRENCH: msg_type_for("wrench"), TAXELS: Image, GATE: JointTrajectory}
+        topics = {
+            FRONT: "/front",
+            JOINTS: "/joint_states",
+            WRENCH: "/wrench",
+            TAXELS: "/left",
+            GATE: "/gate/action",
+        }
+        types = {
+            FRONT: Image,
+            JOINTS: JointState,
+            WRENCH: msg_type_for("wrench"),
+            TAXELS: Image,
+            GATE: JointTrajectory,
+        }
         reliable = qos.reliable(1000)
-        self.publishers = {key: ros.node.create_publisher(types[key], topics[key], reliable) for key in topics}
+        self.publishers = {
+            key: ros.node.create_publisher(types[key], topics[key], reliable) for key in topics
+        }
         self.text = ros.node.create_publisher(String, "/instruction", qos.LATCHED)
         self.text.publish(String(data="do it"))
 
     def connect(self) -> None:
         everyone = [*self.publishers.values(), self.text]
-        self.ros.wait_for(lambda: all(p.get_subscription_count() for p in everyone), what="the recorder's subscriptions")
+        self.ros.wait_for(
+            lambda: all(p.get_subscription_count() for p in everyone), what="the recorder's subscriptions"
+        )
 
     def run(self, until: float) -> None:
         """Publish everything up to and including `until` [s] in portions that the recorder's queues hold."""
@@ -70,7 +86,13 @@ class Streams:
     def message(self, key: str, stamp: int, k: int) -> Any:
         from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-        from vla_ros.ros.convert import image_to_message, joints_to_message, to_duration, to_time, wrench_to_message
+        from vla_ros.ros.convert import (
+            image_to_message,
+            joints_to_message,
+            to_duration,
+            to_time,
+            wrench_to_message,
+        )
 
         t = stamp / SECOND
         if key == FRONT:
@@ -84,7 +106,9 @@ class Streams:
             return image_to_message(stamp, "left", np.full((2, 2, 3), t, dtype=np.float32), "32FC3")
         message = JointTrajectory(joint_names=["b.pos", "a.pos"])
         message.header.stamp = to_time(stamp)
-        point = JointTrajectoryPoint(positions=[0.0, 10 + t + 0.02], time_from_start=to_duration(SECOND // 50))
+        point = JointTrajectoryPoint(
+            positions=[0.0, 10 + t + 0.02], time_from_start=to_duration(SECOND // 50)
+        )
         message.points = [point]
         return message
 
@@ -115,7 +139,9 @@ def command(ros: RosTest, name: str) -> Any:
 
 def started(ros: RosTest) -> int:
     """Start as soon as the recorder has taken in what was published; return the first row's time."""
-    answer = ros.wait_for(lambda: (a := command(ros, "start")).success and a, what="the start of the recording")
+    answer = ros.wait_for(
+        lambda: (a := command(ros, "start")).success and a, what="the start of the recording"
+    )
     return int(json.loads(answer.message)["first"])
 
 
@@ -142,7 +168,9 @@ def test_an_episode_holds_what_was_published(ros: RosTest, recorder: tuple[Strea
     assert data.episodes[0].task == "do it" and data.episodes[0].success
 
 
-def test_refusals_name_the_stream_or_the_valid_commands(ros: RosTest, recorder: tuple[Streams, Any, Path]) -> None:
+def test_refusals_name_the_stream_or_the_valid_commands(
+    ros: RosTest, recorder: tuple[Streams, Any, Path]
+) -> None:
     streams, _, root = recorder
     streams.dead = {FRONT}
     streams.run(0.3)

@@ -40,11 +40,10 @@ def test_nodes_become_active_and_end_with_0(ros_domain: int, tmp_path: Path):
 
 
 def test_a_refused_configuration_names_the_node_and_says_its_line(ros_domain: int, tmp_path: Path):
-    with Graph([NodeSpec("gate_node", GATE.module, {"contract": "nonsense"})], tmp_path) as graph:
-        with pytest.raises(
-            GraphError, match="gate_node ended with exit code 1: vla_ros: no contract 'nonsense'"
-        ):
-            graph.wait_ready()
+    said = r"gate_node ended with exit code 1: vla_ros: no contract 'nonsense'"
+    wrong = NodeSpec("gate_node", GATE.module, {"contract": "nonsense"})
+    with Graph([wrong], tmp_path) as graph, pytest.raises(GraphError, match=said):
+        graph.wait_ready()
 
 
 def test_a_killed_node_is_noticed_and_can_be_restarted(ros_domain: int, tmp_path: Path):

@@ -1,7 +1,7 @@
 """Datasets: recording and reading LeRobot v3.0.
 
-`DatasetWriter` writes episodes that survive a crash, `EpisodeRecorder` fills them from sensor streams on an exact time
-grid, `Dataset` reads them without LeRobot.
+`DatasetWriter` writes episodes that survive a crash, `EpisodeRecorder` fills them from sensor streams on an
+exact time grid, `Dataset` reads them without LeRobot.
 """
 
 from vla_ros.data.reader import Dataset, Episode

@@ -11,7 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vla_ros.data import layout
-from vla_ros.data.features import AGE, INDEX_FEATURES, INTERVENTION, STAMP, SUCCESS, Feature, data_schema, episode_schema
+from vla_ros.data.features import (
+    AGE,
+    INDEX_FEATURES,
+    INTERVENTION,
+    STAMP,
+    SUCCESS,
+    Feature,
+    data_schema,
+    episode_schema,
+)
 from vla_ros.data.stats import Stats, column_stats
 from vla_ros.data.tables import to_arrow, write_table
 from vla_ros.data.video import VideoEncoder, VideoSettings
@@ -21,10 +30,17 @@ MADE_HERE = (SUCCESS, *INDEX_FEATURES)  # columns that add() does not take
 
 
 class RunningEpisode:
-    """Episode number `index` of a dataset, whose first row has number `first_row`, being built in `folder`."""
+    """Episode number `index` of a dataset, whose first row is number `first_row`, built in `folder`."""
 
     def __init__(
-        self, folder: Path, features: Mapping[str, Feature], fps: int, index: int, first_row: int, task: str, video: VideoSettings
+        self,
+        folder: Path,
+        features: Mapping[str, Feature],
+        fps: int,
+        index: int,
+        first_row: int,
+        task: str,
+        video: VideoSettings,
     ) -> None:
         self.folder = folder
         self.features = features
@@ -68,7 +84,9 @@ class RunningEpisode:
         for key, encoder in self._encoders.items():
             frames = encoder.close()
             if frames != self.rows:
-                raise DatasetError(f"'{key}' has {frames} frames for {self.rows} rows: the episode is not saved")
+                raise DatasetError(
+                    f"'{key}' has {frames} frames for {self.rows} rows: the episode is not saved"
+                )
 
     def abandon(self) -> None:
         """Stop the encoders; the files are left to whoever removes the folder."""
@@ -76,7 +94,7 @@ class RunningEpisode:
             encoder.abandon()
 
     def write(self, success: bool, all_tasks: list[str]) -> dict[str, Stats]:
-        """Write the data table and the episode's metadata into the folder and return the episode's statistics."""
+        """Write the data table and the episode's metadata into the folder; return its statistics."""
         columns = self._columns(success, all_tasks)
         stats = {key: column_stats(values) for key, values in columns.items()}
         stats |= {key: encoder.stats() for key, encoder in self._encoders.items()}
@@ -100,7 +118,9 @@ class RunningEpisode:
         shape = () if feature.shape == (1,) else feature.shape
         value = np.asarray(given) if feature.is_video else np.array(given, dtype=feature.dtype)
         if value.shape != shape or (feature.is_video and value.dtype != np.uint8):
-            raise DatasetError(f"row {self.rows}: '{key}' is {value.dtype} {list(value.shape)}, want {list(shape)}")
+            raise DatasetError(
+                f"row {self.rows}: '{key}' is {value.dtype} {list(value.shape)}, want {list(shape)}"
+            )
         if key not in (AGE, STAMP) and feature.dtype == "float32" and not np.isfinite(value).all():
             raise DatasetError(f"row {self.rows}: '{key}' is not finite: {value.ravel()[:8].tolist()}")
         return value

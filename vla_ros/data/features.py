@@ -2,8 +2,10 @@
 
 Beside the contract's streams and the action a dataset carries, under keys that policies ignore:
 
-- ``sync.age`` float32 [S]: seconds between the sample of each stream and the row's time, in the order of ``names``;
-- ``sync.stamp`` int64 [S]: capture time of that sample [ns] (text streams have no row of their own in either);
+- ``sync.age`` float32 [S]: seconds between the sample of each stream and the row's time, in the order of
+  ``names``;
+- ``sync.stamp`` int64 [S]: capture time of that sample [ns] (text streams have no row of their own in
+  either);
 - ``intervention`` bool: a person corrected the arm in this row; ``success`` bool: the episode's outcome.
 """
 
@@ -28,7 +30,7 @@ WRENCH_NAMES = ("fx", "fy", "fz", "tx", "ty", "tz")
 
 @dataclass(frozen=True)
 class Feature:
-    """One column: dtype is a numpy name or ``video``; shape of one row's value; names of its last axis, or None."""
+    """One column: dtype (a numpy name or ``video``), shape of one row's value, names of its last axis."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -48,13 +50,18 @@ class Feature:
 
     @classmethod
     def from_json(cls, key: str, data: Mapping[str, Any]) -> Feature:
-        """Read a feature of ``meta/info.json``; names may be null, a list, or (older datasets) a mapping of lists."""
+        """Read a feature of ``meta/info.json``; names may be null, a list, or a mapping of lists."""
         try:
             names = data.get("names")
             if isinstance(names, Mapping):
                 names = [name for group in names.values() for name in group]
             shape = tuple(int(size) for size in data["shape"])
-            return cls(str(data["dtype"]), shape, tuple(map(str, names)) if names else None, dict(data.get("info") or {}))
+            return cls(
+                str(data["dtype"]),
+                shape,
+                tuple(map(str, names)) if names else None,
+                dict(data.get("info") or {}),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"feature '{key}' of meta/info.json is malformed: {error!r}") from None
 
@@ -74,10 +81,15 @@ def sync_names(contract: Contract) -> tuple[str, ...]:
 
 
 def frames_per_second(contract: Contract) -> int:
-    """Return the contract's rate as the whole number that LeRobot's fps is. Raises DatasetError for a fraction."""
+    """Return the contract's rate as the whole number that LeRobot's fps is.
+
+    Raises DatasetError for a fraction.
+    """
     fps = round(contract.rate)
     if abs(fps - contract.rate) > 1e-9:
-        raise DatasetError(f"rate {contract.rate} Hz of {contract.source} cannot be recorded: LeRobot's fps is a whole number")
+        raise DatasetError(
+            f"rate {contract.rate} Hz of {contract.source} cannot be recorded: fps is a whole number"
+        )
     return fps
 
 
@@ -87,7 +99,9 @@ def dataset_features(contract: Contract, video_info: Mapping[str, Any]) -> dict[
     video_info: what the encoder says of itself (``video.codec`` and the like), without the sizes.
     Raises DatasetError for a kind of stream that cannot be recorded.
     """
-    features = {s.key: _stream_feature(s, contract, video_info) for s in contract.streams() if s.kind != "text"}
+    features = {
+        s.key: _stream_feature(s, contract, video_info) for s in contract.streams() if s.kind != "text"
+    }
     names = contract.action.names
     sync = sync_names(contract)
     features["action"] = Feature("float32", (len(names),), names)
@@ -112,14 +126,18 @@ def _stream_feature(stream: StreamSpec, contract: Contract, video_info: Mapping[
         }
         return Feature("video", stream.shape, ("height", "width", "channels"), info)
     if stream.kind == "depth":
-        raise DatasetError(f"{stream.key} of {contract.source}: depth streams cannot be recorded; valid: image, joints, wrench, taxels")
+        raise DatasetError(
+            f"{stream.key} of {contract.source}: depth is not recorded; valid: image, joints, wrench, taxels"
+        )
     names = {"joints": stream.names, "wrench": WRENCH_NAMES}.get(stream.kind)
     return Feature("float32", stream.value_shape, names)
 
 
 def data_schema(features: Mapping[str, Feature]) -> pa.Schema:
     """Return the schema of the data table: every feature that is not a video."""
-    return pa.schema([(key, arrow_type(feature)) for key, feature in features.items() if not feature.is_video])
+    return pa.schema(
+        [(key, arrow_type(feature)) for key, feature in features.items() if not feature.is_video]
+    )
 
 
 def arrow_type(feature: Feature) -> pa.DataType:
@@ -152,6 +170,8 @@ def episode_schema(features: Mapping[str, Feature]) -> pa.Schema:
             columns += [(f"videos/{key}/{name}", pa.float64()) for name in ("from_timestamp", "to_timestamp")]
     for key, feature in features.items():
         value = pa.list_(pa.list_(pa.list_(pa.float64()))) if feature.is_video else pa.list_(pa.float64())
-        columns += [(f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else value) for name in STATS]
+        columns += [
+            (f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else value) for name in STATS
+        ]
     columns += [("meta/episodes/chunk_index", pa.int64()), ("meta/episodes/file_index", pa.int64())]
     return pa.schema(columns)

@@ -1,4 +1,4 @@
-"""Several datasets of one contract, read as one: recorded on several days, machines or tasks, trained on together."""
+"""Several datasets of one contract, read as one: from several days, machines or tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from vla_ros.errors import DatasetError
 
 
 class JoinedDataset:
-    """The episodes of `roots`, in that order. Raises DatasetError if their contracts differ or there are none."""
+    """The episodes of `roots`, in that order.
+
+    Raises DatasetError if their contracts differ or there are none.
+    """
 
     def __init__(self, roots: Sequence[str | Path]) -> None:
         if not roots:
@@ -26,7 +29,9 @@ class JoinedDataset:
         for part in self._parts[1:]:
             differences = self._parts[0].contract.differences(part.contract)
             if differences:
-                raise DatasetError(f"'{part.root}' cannot be joined to '{self._parts[0].root}': {'; '.join(differences)}")
+                raise DatasetError(
+                    f"'{part.root}' cannot be joined to '{self._parts[0].root}': {'; '.join(differences)}"
+                )
         self._first = [0, *accumulate(part.num_episodes for part in self._parts)]
         self.fps = self._parts[0].fps
 
@@ -57,6 +62,8 @@ class JoinedDataset:
     def frames(self, key: str, episode: int) -> npt.NDArray[np.uint8]:
         """Return a camera's frames of the `episode`-th episode of all; see `Dataset.frames`."""
         if not 0 <= episode < self.num_episodes:
-            raise DatasetError(f"the joined datasets have no episode {episode}; valid: 0..{self.num_episodes - 1}")
+            raise DatasetError(
+                f"the joined datasets have no episode {episode}; valid: 0..{self.num_episodes - 1}"
+            )
         part = bisect_right(self._first, episode) - 1
         return self._parts[part].frames(key, episode - self._first[part])

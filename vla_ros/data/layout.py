@@ -1,9 +1,10 @@
 """Where a dataset's files lie, and how a finished episode gets there.
 
-An episode is built in the hidden folder ``.vla_ros/recording`` as a tree of the very files it adds or replaces. When all
-are synced, the folder is renamed to ``.vla_ros/commit``: that single rename is the commit. The files are then moved to
-their places, ``meta/info.json`` last, so that a reader sees the episode whole or not at all. Whoever opens the
-dataset for writing next finishes a commit that was cut short, and removes a recording that was.
+An episode is built in the hidden folder ``.vla_ros/recording`` as a tree of the very files it adds or
+replaces. When all are synced, the folder is renamed to ``.vla_ros/commit``: that single rename is the commit.
+The files are then moved to their places, ``meta/info.json`` last, so that a reader sees the episode whole or
+not at all. Whoever opens the dataset for writing next finishes a commit that was cut short, and removes a
+recording that was.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def commit(root: Path) -> None:
 
 def _move_into_place(root: Path, folder: Path) -> None:
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    for relative in sorted(files, key=lambda path: _MOVED_LAST.index(str(path)) if str(path) in _MOVED_LAST else -1):
+    for relative in sorted(
+        files, key=lambda path: _MOVED_LAST.index(str(path)) if str(path) in _MOVED_LAST else -1
+    ):
         target = root / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(folder / relative, target)

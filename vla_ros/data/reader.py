@@ -1,6 +1,8 @@
-"""Reading a LeRobot v3.0 dataset without LeRobot: tables by Arrow, frames by PyAV, nothing loaded before it is asked for.
+"""Reading a LeRobot v3.0 dataset without LeRobot: tables by Arrow, frames by PyAV, nothing loaded before it
+is asked for.
 
-``meta/info.json`` decides what the dataset holds: files beyond its episodes (a commit cut short) are not looked at.
+``meta/info.json`` decides what the dataset holds: files beyond its episodes (a commit cut short) are not
+looked at.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ _SUCCESS = f"stats/{SUCCESS}/min"  # one value for the whole episode, so its sta
 class Episode:
     """One episode: rows from_index (inclusive) to to_index (exclusive) of the dataset.
 
-    task: its first instruction. success: None where the dataset does not say. files: place ("data" or a video's
-    key) to (chunk_index, file_index). starts: a video's key to the time of the first frame in its file [s].
+    task: its first instruction. success: None where the dataset does not say. files: place ("data" or a
+    video's key) to (chunk_index, file_index). starts: a video's key to the time of the first frame in its
+    file [s].
     """
 
     index: int
@@ -53,7 +56,9 @@ class Dataset:
         self.info = layout.read_json(self.root / layout.INFO)
         version = self.info.get("codebase_version")
         if version != layout.CODEBASE_VERSION:
-            raise DatasetError(f"dataset '{self.root}' has codebase_version {version}; valid: {layout.CODEBASE_VERSION}")
+            raise DatasetError(
+                f"dataset '{self.root}' has codebase_version {version}; valid: {layout.CODEBASE_VERSION}"
+            )
         try:
             self.fps = int(self.info["fps"])
             self.num_episodes = int(self.info["total_episodes"])
@@ -104,7 +109,9 @@ class Dataset:
                 rows += read_table(path, names).to_pylist()
         rows = sorted(rows, key=lambda row: int(row["episode_index"]))[: self.num_episodes]
         if [row["episode_index"] for row in rows] != list(range(self.num_episodes)):
-            raise DatasetError(f"'{self.root}/meta/episodes' lacks episodes of 0..{self.num_episodes - 1}: has {len(rows)}")
+            raise DatasetError(
+                f"'{self.root}/meta/episodes' lacks episodes of 0..{self.num_episodes - 1}: has {len(rows)}"
+            )
         return [self._episode(row, places) for row in rows]
 
     def column(self, key: str, episode: int | None = None) -> npt.NDArray[Any]:
@@ -117,7 +124,10 @@ class Dataset:
             valid = [name for name, one in self.features.items() if not one.is_video]
             raise DatasetError(f"dataset '{self.root}': {unknown_name('column', key, valid)}")
         chosen = self.episodes if episode is None else [self._chosen(episode)]
-        parts = [self._rows(key, feature, self._path(self.info["data_path"], e.files["data"])) for e in _first_of_file(chosen)]
+        parts = [
+            self._rows(key, feature, self._path(self.info["data_path"], e.files["data"]))
+            for e in _first_of_file(chosen)
+        ]
         if not parts:
             return np.zeros((0, *(feature.shape if feature.shape != (1,) else ())), dtype=feature.dtype)
         values = np.concatenate(parts)
@@ -126,13 +136,16 @@ class Dataset:
             values = values[chosen[0].from_index - offset : chosen[0].to_index - offset]
         wanted = self.num_frames if episode is None else chosen[0].length
         if len(values) != wanted:
-            raise DatasetError(f"dataset '{self.root}': column '{key}' has {len(values)} rows, the episodes say {wanted}")
+            raise DatasetError(
+                f"dataset '{self.root}': column '{key}' has {len(values)} rows, the episodes say {wanted}"
+            )
         return values
 
     def frames(self, key: str, episode: int) -> npt.NDArray[np.uint8]:
         """Return a camera's frames of an episode, uint8 [T, H, W, 3] RGB, T being the episode's rows.
 
-        Raises DatasetError for an unknown camera or episode, or a video that is missing, corrupt or too short.
+        Raises DatasetError for an unknown camera or episode, or a video that is missing, corrupt or too
+        short.
         """
         if key not in self.cameras:
             raise DatasetError(f"dataset '{self.root}': {unknown_name('camera', key, self.cameras)}")
@@ -142,7 +155,9 @@ class Dataset:
 
     def _chosen(self, episode: int) -> Episode:
         if not 0 <= episode < self.num_episodes:
-            raise DatasetError(f"dataset '{self.root}' has no episode {episode}; valid: 0..{self.num_episodes - 1}")
+            raise DatasetError(
+                f"dataset '{self.root}' has no episode {episode}; valid: 0..{self.num_episodes - 1}"
+            )
         return self.episodes[episode]
 
     def _rows(self, key: str, feature: Feature, path: Path) -> npt.NDArray[Any]:
@@ -161,7 +176,10 @@ class Dataset:
             task=tasks[0] if tasks else "",
             tasks=tasks,
             success=bool(row[_SUCCESS][0] > 0.5) if _SUCCESS in row else None,
-            files={place: (row[f"{path}/chunk_index"], row[f"{path}/file_index"]) for place, path in places.items()},
+            files={
+                place: (row[f"{path}/chunk_index"], row[f"{path}/file_index"])
+                for place, path in places.items()
+            },
             starts={key: row[f"videos/{key}/from_timestamp"] for key in self.cameras},
         )
 

@@ -1,8 +1,8 @@
 """From sensor streams to the rows of an episode, on an exact time grid.
 
-Rows are not made by a loop that must keep up: row k is filled once everything up to its time has arrived, from the
-same buffers and by the same `Aligner.align` that live inference uses. Its action is what the gate really sent: the
-setpoint for the time of row k + 1. Time is given by the caller; nothing here reads a clock.
+Rows are not made by a loop that must keep up: row k is filled once everything up to its time has arrived,
+from the same buffers and by the same `Aligner.align` that live inference uses. Its action is what the gate
+really sent: the setpoint for the time of row k + 1. Time is given by the caller; nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -27,21 +27,25 @@ KEEP_ACTIONS = 4096
 class EpisodeRecorder:
     """Fills the episodes of `writer` from `aligner` (which the caller feeds) and the gate's setpoints.
 
-    States: ``idle``, ``recording``, ``saving``. Rows lie at times k / rate, so that a simulation's sensors, which
-    have the same grid, are met exactly. grace [s]: how far the other streams may get ahead of one that is late; then
-    the row takes its last value, and its age says so (messages wait in queues of half a second, so what is merely
-    not taken out yet is not late). `problem` says why recording stopped by itself;
-    the rows before it are right and may be saved.
+    States: ``idle``, ``recording``, ``saving``. Rows lie at times k / rate, so that a simulation's sensors,
+    which have the same grid, are met exactly. grace [s]: how far the other streams may get ahead of one that
+    is late; then the row takes its last value, and its age says so (messages wait in queues of half a second,
+    so what is merely not taken out yet is not late). `problem` says why recording stopped by itself; the rows
+    before it are right and may be saved.
     """
 
-    def __init__(self, contract: Contract, writer: DatasetWriter, aligner: Aligner | None = None, grace: float = 1.0) -> None:
+    def __init__(
+        self, contract: Contract, writer: DatasetWriter, aligner: Aligner | None = None, grace: float = 1.0
+    ) -> None:
         self.contract = contract
         self.writer = writer
         self.aligner = aligner or Aligner(contract)
         self.grace = round(grace * NANOSECONDS)
         self.state = "idle"
         self.problem = ""
-        self.stale_rows: dict[str, int] = {}  # stream to rows of this episode in which it was older than allowed
+        self.stale_rows: dict[
+            str, int
+        ] = {}  # stream to rows of this episode in which it was older than allowed
         self._fps = frames_per_second(contract)
         self._sync = sync_names(contract)
         self._text = next((stream.key for stream in contract.streams("text")), None)
@@ -69,10 +73,13 @@ class EpisodeRecorder:
     def action(self, stamp: int, values: npt.NDArray[np.float64]) -> None:
         """Take a setpoint of the gate [D], in the contract's order, that is to be reached at `stamp` [ns].
 
-        A stamp at or before an earlier one replaces what was planned from then on (the clock jumped, or a new plan).
+        A stamp at or before an earlier one replaces what was planned from then on (the clock jumped, or a new
+        plan).
         """
         if len(values) != len(self.contract.action.names):
-            raise DatasetError(f"the gate's action has {len(values)} values, the contract {len(self.contract.action.names)}")
+            raise DatasetError(
+                f"the gate's action has {len(values)} values, the contract {len(self.contract.action.names)}"
+            )
         if self._action_times and stamp <= self._action_times[-1]:
             keep = bisect_left(self._action_times, stamp)
             del self._action_times[keep:], self._actions[keep:]
@@ -82,10 +89,11 @@ class EpisodeRecorder:
             del self._action_times[:KEEP_ACTIONS], self._actions[:KEEP_ACTIONS]
 
     def start(self, now: int, task: str | None = None) -> int:
-        """Begin an episode at the next grid time after the newest complete observation; return that time [ns].
+        """Begin an episode at the next grid time after the newest complete observation; return that time
+        [ns].
 
-        task: the instruction, by default the text stream's. Raises DatasetError unless idle, or naming the stream
-        that is not valid at `now` [ns].
+        task: the instruction, by default the text stream's. Raises DatasetError unless idle, or naming the
+        stream that is not valid at `now` [ns].
         """
         self._require("idle", "start")
         seen = self.aligner.latest(now)
@@ -97,13 +105,16 @@ class EpisodeRecorder:
         instruction = task or (str(seen.values[self._text]) if self._text else "")
         self.writer.start_episode(instruction)
         self._first = self._next = -(-seen.stamp * self._fps // NANOSECONDS)
-        if self._first and self._grid(self._first - 1) >= seen.stamp:  # the grid is rounded to whole nanoseconds
+        if (
+            self._first and self._grid(self._first - 1) >= seen.stamp
+        ):  # the grid is rounded to whole nanoseconds
             self._first = self._next = self._first - 1
         self.state, self.problem, self.stale_rows = "recording", "", {}
         return self.first
 
     def advance(self, now: int) -> int:
-        """Add every row that is complete, or overdue at `now` [ns]; return how many. Does nothing unless recording.
+        """Add every row that is complete, or overdue at `now` [ns]; return how many. Does nothing unless
+        recording.
 
         What goes wrong, with a stream or the writer, stops the filling and is told by `problem`.
         """
@@ -127,7 +138,10 @@ class EpisodeRecorder:
             self.problem = self.problem or "the clock jumped back"
 
     def save(self, success: bool = True) -> int:
-        """Commit the episode and return its index. Raises DatasetError unless recording, or if it cannot be saved."""
+        """Commit the episode and return its index.
+
+        Raises DatasetError unless recording, or if it cannot be saved.
+        """
         self._require("recording", "save")
         self.state = "saving"
         try:
@@ -145,7 +159,9 @@ class EpisodeRecorder:
 
     def _require(self, state: str, command: str) -> None:
         if self.state != state:
-            valid = {"idle": "start", "recording": "save, discard", "saving": "none until it is saved"}[self.state]
+            valid = {"idle": "start", "recording": "save, discard", "saving": "none until it is saved"}[
+                self.state
+            ]
             raise DatasetError(f"cannot {command} while {self.state}; valid: {valid}")
 
     def _grid(self, index: int) -> int:
@@ -157,18 +173,24 @@ class EpisodeRecorder:
             if now > due + self.grace:
                 self.problem = f"no action from the gate for row {self.rows}"
             return False
-        return now > t + self.grace or all(buffer.newest is not None and buffer.newest >= t for buffer in self._sensors)
+        return now > t + self.grace or all(
+            buffer.newest is not None and buffer.newest >= t for buffer in self._sensors
+        )
 
     def _row(self, t: int) -> tuple[dict[str, Any], str | None] | None:
         seen = self.aligner.align(t)
         missing = [key for key in self.contract.observation if key not in seen.values]
         action = self._action_at(self._grid(self._next + 1))
         if missing or action is None:
-            self.problem = f"{missing[0]}: {seen.invalid[missing[0]]}" if missing else f"no action from the gate for row {self.rows}"
+            self.problem = (
+                f"{missing[0]}: {seen.invalid[missing[0]]}"
+                if missing
+                else f"no action from the gate for row {self.rows}"
+            )
             return None
         for key in seen.invalid:
             self.stale_rows[key] = self.stale_rows.get(key, 0) + 1
-        row = {key: seen.values[key] for key in self._sync}
+        row = {key: _read_only(seen.values[key]) for key in self._sync}
         row["action"] = action
         row[AGE] = np.array([seen.age[key] for key in self._sync], dtype=np.float32)
         row[STAMP] = np.array([seen.stamps[key] for key in self._sync], dtype=np.int64)
@@ -192,3 +214,10 @@ class EpisodeRecorder:
         if self.contract.action.space == "ee_pose":
             value[3:7] /= np.linalg.norm(value[3:7])
         return value
+
+
+def _read_only(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view that promises not to change, which spares the writer a copy."""
+    view = value.view()
+    view.setflags(write=False)
+    return view

@@ -1,8 +1,8 @@
 """Statistics of a dataset as LeRobot defines them: per feature min, max, mean, std, count and five quantiles.
 
-They run over rows and over all axes but the last (vectors, windows) or per colour channel in [0, 1] (images, shape
-[3, 1, 1]). Those of a whole dataset are put together from its episodes': mean and variance exactly, quantiles as the
-mean of the episodes' quantiles weighted by count, which is LeRobot's approximation.
+They run over rows and over all axes but the last (vectors, windows) or per colour channel in [0, 1] (images,
+shape [3, 1, 1]). Those of a whole dataset are put together from its episodes': mean and variance exactly,
+quantiles as the mean of the episodes' quantiles weighted by count, which is LeRobot's approximation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ IMAGE_STRIDE = 6  # image statistics look at every 6th pixel of every 6th row
 
 
 def column_stats(values: npt.NDArray[Any]) -> Stats:
-    """Return the statistics of a column [N, ...] with N > 0: float64 [last axis] ([1] for scalars), count int64 [1]."""
+    """Return the statistics of a column [N, ...], N > 0: float64 [last axis] or [1]; count is int64 [1]."""
     rows = len(values)
     flat = np.asarray(values, dtype=np.float64).reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
     quantiles = np.quantile(flat, list(QUANTILES.values()), axis=0)
@@ -29,7 +29,7 @@ def column_stats(values: npt.NDArray[Any]) -> Stats:
         "mean": flat.mean(axis=0),
         "std": flat.std(axis=0),
         "count": np.array([rows], dtype=np.int64),
-        **dict(zip(QUANTILES, quantiles)),
+        **dict(zip(QUANTILES, quantiles, strict=True)),
     }
 
 
@@ -48,7 +48,7 @@ class ImageStats:
         self.frames += 1
 
     def stats(self) -> Stats:
-        """Return the statistics per channel, in [0, 1], each float64 [3, 1, 1]; count is the number of frames."""
+        """Return the statistics per channel in [0, 1], float64 [3, 1, 1]; count: the number of frames."""
         levels = np.arange(256) / 255.0
         total = self._histogram.sum(axis=1)
         mean = self._histogram @ levels / total
@@ -62,7 +62,9 @@ class ImageStats:
         }
         for name, quantile in QUANTILES.items():
             out[name] = levels[(cumulated >= quantile * total[:, None]).argmax(axis=1)]
-        return {name: value.reshape(3, 1, 1) for name, value in out.items()} | {"count": np.array([self.frames])}
+        return {name: value.reshape(3, 1, 1) for name, value in out.items()} | {
+            "count": np.array([self.frames])
+        }
 
 
 def merge_stats(a: Mapping[str, Stats], b: Mapping[str, Stats]) -> dict[str, Stats]:
@@ -77,7 +79,9 @@ def _merge(a: Stats, b: Stats) -> Stats:
     count_a, count_b = int(a["count"][0]), int(b["count"][0])
     weight = count_b / max(1, count_a + count_b)
     mean = a["mean"] + weight * (b["mean"] - a["mean"])
-    variance = (1 - weight) * (a["std"] ** 2 + (a["mean"] - mean) ** 2) + weight * (b["std"] ** 2 + (b["mean"] - mean) ** 2)
+    variance = (1 - weight) * (a["std"] ** 2 + (a["mean"] - mean) ** 2) + weight * (
+        b["std"] ** 2 + (b["mean"] - mean) ** 2
+    )
     return {
         "min": np.minimum(a["min"], b["min"]),
         "max": np.maximum(a["max"], b["max"]),

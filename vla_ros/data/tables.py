@@ -46,7 +46,10 @@ def to_numpy(column: pa.ChunkedArray, feature: Feature) -> npt.NDArray[Any]:
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a parquet file. Raises DatasetError naming the file when it is missing or corrupt, or lacks a column."""
+    """Read a parquet file.
+
+    Raises DatasetError naming the file when it is missing or corrupt, or lacks a column.
+    """
     try:
         with pq.ParquetFile(path) as file:
             have = set(file.schema_arrow.names)
@@ -68,20 +71,40 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def tasks_table(tasks: Sequence[str]) -> pa.Table:
-    """Return ``meta/tasks.parquet``: a pandas frame whose index is ``task``, the row being the task's index."""
+    """Return ``meta/tasks.parquet``: a pandas frame whose index is ``task``, its row the task's index."""
     pandas = {
         "index_columns": ["task"],
         "column_indexes": [
-            {"name": None, "field_name": None, "pandas_type": "unicode", "numpy_type": "object", "metadata": {"encoding": "UTF-8"}}
+            {
+                "name": None,
+                "field_name": None,
+                "pandas_type": "unicode",
+                "numpy_type": "object",
+                "metadata": {"encoding": "UTF-8"},
+            }
         ],
         "columns": [
-            {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64", "metadata": None},
-            {"name": "task", "field_name": "task", "pandas_type": "unicode", "numpy_type": "object", "metadata": None},
+            {
+                "name": "task_index",
+                "field_name": "task_index",
+                "pandas_type": "int64",
+                "numpy_type": "int64",
+                "metadata": None,
+            },
+            {
+                "name": "task",
+                "field_name": "task",
+                "pandas_type": "unicode",
+                "numpy_type": "object",
+                "metadata": None,
+            },
         ],
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": "2.0.0",
     }
-    schema = pa.schema([("task_index", pa.int64()), ("task", pa.string())], metadata={"pandas": json.dumps(pandas)})
+    schema = pa.schema(
+        [("task_index", pa.int64()), ("task", pa.string())], metadata={"pandas": json.dumps(pandas)}
+    )
     return pa.table({"task_index": list(range(len(tasks))), "task": list(tasks)}, schema=schema)
 
 
@@ -91,5 +114,7 @@ def read_tasks(path: Path) -> list[str]:
     column = "task" if "task" in table.column_names else "__index_level_0__"
     if column not in table.column_names or "task_index" not in table.column_names:
         raise DatasetError(f"'{path}' has columns {', '.join(table.column_names)}; want task and task_index")
-    pairs: Mapping[int, str] = dict(zip(table["task_index"].to_pylist(), table[column].to_pylist()))
+    pairs: Mapping[int, str] = dict(
+        zip(table["task_index"].to_pylist(), table[column].to_pylist(), strict=True)
+    )
     return [pairs[index] for index in sorted(pairs)]

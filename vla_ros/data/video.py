@@ -1,14 +1,13 @@
 """Encoding a camera's frames while they arrive, and decoding them again.
 
-The encoder runs in a thread of its own behind a bounded queue: when it falls behind, `put` waits. No frame is ever
-dropped, and the number of frames written is checked against the rows before an episode is committed.
+The encoder runs in a thread of its own behind a bounded queue: when it falls behind, `put` waits. No frame is
+ever dropped, and the number of frames written is checked against the rows before an episode is committed.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import av
 import av.error
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +25,7 @@ from vla_ros.errors import DatasetError, unknown_name
 Frame = npt.NDArray[np.uint8]
 PIXEL_FORMAT = "yuv420p"
 _NAMES = {"libx264": "h264", "libsvtav1": "av1", "libx265": "hevc"}
+_BT601, _LIMITED = (2, 5, 6), (0, 1)  # of FFmpeg's colour spaces and ranges; 2 and 0: not stated
 _PRESETS = {"libx264": "veryfast", "libsvtav1": "12", "libx265": "ultrafast"}
 
 
@@ -42,7 +43,9 @@ class VideoSettings:
         if self.codec not in _NAMES:
             raise DatasetError(unknown_name("video codec", self.codec, _NAMES))
         if self.codec not in av.codec.codecs_available:
-            raise DatasetError(f"video codec '{self.codec}' is missing from this build of PyAV; valid: {', '.join(available())}")
+            raise DatasetError(
+                f"video codec '{self.codec}' is missing from this PyAV; valid: {', '.join(available())}"
+            )
 
     @property
     def info(self) -> dict[str, Any]:
@@ -76,8 +79,8 @@ def available() -> list[str]:
 class VideoEncoder:
     """One camera's mp4 of one episode. Frame k is shown at k / fps.
 
-    put() may wait for the encoder; close() ends the file and returns how many frames it holds, abandon() gives it up.
-    Both raise or swallow, respectively, what went wrong in the thread.
+    put() may wait for the encoder; close() ends the file and returns how many frames it holds, abandon()
+    gives it up. Both raise or swallow, respectively, what went wrong in the thread.
     """
 
     path: Path
@@ -91,7 +94,9 @@ class VideoEncoder:
         self._error: Exception | None = None
         self._abandoned = False
         self.written = 0
-        self._thread = threading.Thread(target=self._run, name=f"encode {self.path.parent.parent.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"encode {self.path.parent.parent.name}", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -100,9 +105,14 @@ class VideoEncoder:
         return self._frames.qsize()
 
     def put(self, frame: Frame) -> None:
-        """Queue a frame uint8 [H, W, 3] (RGB); wait while the queue is full. Raises DatasetError if encoding failed."""
+        """Queue a frame uint8 [H, W, 3] (RGB); wait while the queue is full.
+
+        Raises DatasetError if encoding failed.
+        """
         if frame.shape != self.shape or frame.dtype != np.uint8:
-            raise DatasetError(f"{self.path.name}: frame {frame.dtype} {list(frame.shape)}, want uint8 {list(self.shape)}")
+            raise DatasetError(
+                f"{self.path.name}: frame {frame.dtype} {list(frame.shape)}, want uint8 {list(self.shape)}"
+            )
         while True:
             self._check()
             try:
@@ -112,7 +122,10 @@ class VideoEncoder:
                 continue
 
     def close(self) -> int:
-        """Encode what waits, end the file, return its number of frames. Raises DatasetError if encoding failed."""
+        """Encode what waits, end the file, return its number of frames.
+
+        Raises DatasetError if encoding failed.
+        """
         self._end()
         self._check()
         return self.written
@@ -158,7 +171,8 @@ class VideoEncoder:
         return stream
 
     def _encode(self, container: Any, stream: Any, frame: Frame) -> None:
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        planes = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2YUV_I420)
+        picture = av.VideoFrame.from_ndarray(planes, format=PIXEL_FORMAT)
         picture.pts = self.written
         picture.time_base = Fraction(1, self.fps)
         container.mux(stream.encode(picture))
@@ -181,22 +195,24 @@ def read_frames(path: Path, start: float, count: int, fps: int) -> Frame:
                 container.seek(int(start / stream.time_base), stream=stream)
             for picture in container.decode(stream):
                 if picture.time is not None and picture.time >= first:
-                    frames.append(picture.to_ndarray(format="rgb24"))
+                    frames.append(_rgb(picture))
                 if len(frames) == count:
                     break
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise DatasetError(f"video '{path}' cannot be read: {error}") from None
     if len(frames) != count:
-        raise DatasetError(f"video '{path}' has {len(frames)} frames from {start:.3f} s on, the dataset says {count}")
+        raise DatasetError(
+            f"video '{path}' has {len(frames)} frames from {start:.3f} s on, the dataset says {count}"
+        )
     return np.stack(frames)
 
 
-def video_summary(path: Path) -> Mapping[str, Any]:
-    """Return the codec, size, rate and frame count that a video's container states."""
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            context = stream.codec_context
-            return {"codec": context.name, "height": context.height, "width": context.width, "frames": stream.frames}
-    except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise DatasetError(f"video '{path}' cannot be read: {error}") from None
+def _rgb(picture: Any) -> Frame:
+    """Return a decoded picture as uint8 [H, W, 3].
+
+    What recorders write goes through OpenCV, which is faster and rounds better than PyAV's conversion.
+    """
+    usual = picture.format.name == PIXEL_FORMAT and picture.width % 2 == 0 and picture.height % 2 == 0
+    if usual and int(picture.colorspace) in _BT601 and int(picture.color_range) in _LIMITED:
+        return np.asarray(cv2.cvtColor(picture.to_ndarray(), cv2.COLOR_YUV2RGB_I420), dtype=np.uint8)
+    return np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)

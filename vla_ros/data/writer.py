@@ -28,12 +28,12 @@ VIDEO_FILE_MB = 200
 class DatasetWriter:
     """Appends episodes to the dataset in folder `root`, which it creates if need be.
 
-    A row maps the contract's keys to values: images uint8 [H, W, 3], numbers of `StreamSpec.value_shape`, ``action``
-    [D], ``sync.age`` [S] and ``sync.stamp`` [S] (see `features`); ``intervention`` may be left out. Arrays that
-    are writeable are copied.
+    A row maps the contract's keys to values: images uint8 [H, W, 3], numbers of `StreamSpec.value_shape`,
+    ``action`` [D], ``sync.age`` [S] and ``sync.stamp`` [S] (see `features`); ``intervention`` may be left
+    out. Arrays that are writeable are copied.
 
-    `notes` says what was found and repaired on opening. Raises DatasetError if the folder holds something else, a
-    dataset of another contract, or is being written by another.
+    `notes` says what was found and repaired on opening. Raises DatasetError if the folder holds something
+    else, a dataset of another contract, or is being written by another.
     """
 
     def __init__(self, root: str | Path, contract: Contract, video: VideoSettings | None = None) -> None:
@@ -58,7 +58,9 @@ class DatasetWriter:
     def __enter__(self) -> DatasetWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.finalize()
 
     @property
@@ -87,7 +89,10 @@ class DatasetWriter:
         return self._episode.backlog if self._episode else 0
 
     def start_episode(self, task: str) -> None:
-        """Begin an episode with this instruction. Raises DatasetError while another is running or after finalize()."""
+        """Begin an episode with this instruction.
+
+        Raises DatasetError while another is running or after finalize().
+        """
         if self._lock.released:
             raise DatasetError(f"dataset '{self.root}' is closed")
         if self.running:
@@ -106,8 +111,8 @@ class DatasetWriter:
     def add_frame(self, row: Mapping[str, Any], task: str | None = None) -> int:
         """Append a row, whose instruction is `task` or the episode's; return its index in the episode.
 
-        Raises DatasetError naming what is missing, unknown or misshapen (the row is then not added), or that the
-        encoder failed.
+        Raises DatasetError naming what is missing, unknown or misshapen (the row is then not added), or that
+        the encoder failed.
         """
         return self._running().add(row, task)
 
@@ -160,7 +165,9 @@ class DatasetWriter:
         try:
             layout.commit(self.root)
         except OSError:
-            if layout.commit_pending(self.root):  # the next to open this dataset finishes it; this writer is out of step
+            if layout.commit_pending(
+                self.root
+            ):  # the next to open this dataset finishes it; this writer is out of step
                 self._lock.release()
             raise
         self._info, self._tasks, self._stats = info, tasks, stats
@@ -170,7 +177,9 @@ class DatasetWriter:
             raise DatasetError(f"'{self.root}' is a file; want a folder for the dataset")
         known = (self.root / layout.INFO).exists() or (self.root / layout.HIDDEN).exists()
         if self.root.exists() and not known and any(self.root.iterdir()):
-            raise DatasetError(f"folder '{self.root}' holds something that is not a dataset; give an empty or a new folder")
+            raise DatasetError(
+                f"folder '{self.root}' holds something that is not a dataset; give an empty or a new folder"
+            )
 
     def _open(self) -> None:
         if (self.root / layout.INFO).exists():
@@ -192,7 +201,9 @@ class DatasetWriter:
         try:
             theirs = parse_contract(path.read_text(encoding="utf-8"), str(path))
         except (OSError, ContractError) as error:
-            raise DatasetError(f"dataset '{self.root}' cannot be continued without its contract: {error}") from None
+            raise DatasetError(
+                f"dataset '{self.root}' cannot be continued without its contract: {error}"
+            ) from None
         differences = self.contract.differences(theirs)
         version = self._info.get("codebase_version")
         if version != layout.CODEBASE_VERSION:
@@ -203,7 +214,9 @@ class DatasetWriter:
             if shape != list(feature.shape) and not differences:
                 differences.append(f"feature '{key}' has shape {shape}, want {list(feature.shape)}")
         if differences:
-            raise DatasetError(f"dataset '{self.root}' was recorded with another contract: {'; '.join(differences)}")
+            raise DatasetError(
+                f"dataset '{self.root}' was recorded with another contract: {'; '.join(differences)}"
+            )
 
     def _empty_info(self) -> dict[str, Any]:
         return {

@@ -36,7 +36,10 @@ WARM_UP = 0.09  # [s] of rest in which the streams fill, ending just before a so
 
 @dataclass(frozen=True)
 class Collection:
-    """What to collect. Attempt i has seed + i; with `resume`, what `output` holds counts and its seeds are skipped."""
+    """What to collect.
+
+    Attempt i has seed + i; with `resume`, what `output` holds counts and its seeds are skipped.
+    """
 
     task: str
     episodes: int
@@ -67,11 +70,12 @@ def collect(
     resume: bool = False,
     console: Console | None = None,
 ) -> Outcome:
-    """Record `episodes` successful demonstrations into the dataset `output`, which is appended to if it exists.
+    """Record `episodes` successful demonstrations into the dataset `output`, which is appended to if it
+    exists.
 
-    A failed attempt is discarded, reported and replaced by the next seed. With `resume`, episodes of this task that
-    are there already count, and the seeds go on after the last one tried.
-    Raises VlaRosError when the graph dies or stands still, or when fewer than half of the attempts succeed.
+    A failed attempt is discarded, reported and replaced by the next seed. With `resume`, episodes of this
+    task that are there already count, and the seeds go on after the last one tried. Raises VlaRosError when
+    the graph dies or stands still, or when fewer than half of the attempts succeed.
     """
     setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume)
     console = console or Console()
@@ -84,16 +88,20 @@ def collect(
         return outcome
     started = time.monotonic()
     specs = bring_up(
-        contract=contract, task=task, seed=next_seed, teleop="scripted", record=str(setting.output), lockstep=lockstep
+        contract=contract,
+        task=task,
+        seed=next_seed,
+        teleop="scripted",
+        record=str(setting.output),
+        lockstep=lockstep,
     )
     with Graph(specs) as graph:
         graph.wait_ready()
         with TrialDriver() as driver, Live(console=console, refresh_per_second=4, transient=True) as live:
             recording = Recording(driver, setting, limit, graph.check)
             while outcome.saved < episodes:
-                line = _progress(setting, outcome, started, next_seed)
-                live.update(line)
-                status, saved = recording.episode(next_seed)
+                live.update(_progress(setting, outcome, started, next_seed))
+                saved = recording.episode(next_seed)
                 if saved:
                     ledger.add(int(saved["episode"]), next_seed)
                     outcome.saved += 1
@@ -115,34 +123,36 @@ def collect(
 class Recording:
     """Conducts one episode after another on the running graph. `reason`: why the last one was not saved."""
 
-    def __init__(self, driver: TrialDriver, setting: Collection, limit: float, alive: Callable[[], None]) -> None:
+    def __init__(
+        self, driver: TrialDriver, setting: Collection, limit: float, alive: Callable[[], None]
+    ) -> None:
         self._driver, self._setting, self._limit, self._alive = driver, setting, limit, alive
         self._moved = threading.Condition()
         self._filled = self._target = -1  # [ns] of the recording, and what has been granted
         self.reason = ""
         driver.node.create_subscription(Time, "/recorder/progress", self._on_progress, qos.COMMAND)
 
-    def episode(self, seed: int) -> tuple[TaskStatus, dict[str, Any] | None]:
-        """Run the attempt of `seed`; return how it ended and what the recorder saved, None if it was discarded."""
+    def episode(self, seed: int) -> dict[str, Any] | None:
+        """Run the attempt of `seed`; return what the recorder says it saved, None if it was discarded."""
         first = self._begin(seed)
         status = self._lead()
         if status.state == "success":
             answer = self._ask("save")
             self._driver.select("")
             if not answer["problem"]:
-                return status, answer | {"seconds": (self._filled - first) / NANOSECONDS}
+                return answer | {"seconds": (self._filled - first) / NANOSECONDS}
             raise GraphError(f"{RECORDER}: {answer['problem']}")
         self._driver.trigger(f"{RECORDER}/discard")
         self._driver.select("")
         self.reason = "failed" if status.state == "failure" else f"not done within {self._limit:.0f} s"
-        return status, None
+        return None
 
     def _begin(self, seed: int) -> int:
         driver = self._driver
         driver.select("")
         driver.trigger(f"{GATE}/release")
         driver.set_parameters(TELEOP, {"clutch": False, "seed": seed})
-        scene = driver.reset(self._setting.task, seed)
+        driver.reset(self._setting.task, seed)
         if self._setting.lockstep:
             driver.run_until(WARM_UP)
         self._target = 0
@@ -168,8 +178,8 @@ class Recording:
                 self._alive()
                 if time.monotonic() > end:
                     raise
-                with self._moved:
-                    self._moved.wait(timeout=0.02)
+            with self._moved:
+                self._moved.wait(timeout=0.02)
 
     def _ask(self, command: str) -> dict[str, Any]:
         return dict(json.loads(self._driver.trigger(f"{RECORDER}/{command}")))
@@ -198,12 +208,18 @@ class Recording:
             status = self._driver.status
             now = (status.time if status else 0.0, self._filled)
             done = status is not None and status.time >= target - 1e-3
-            if done and status is not None and (not self._setting.lockstep or self._filled >= target * NANOSECONDS - 1e6):
+            if (
+                done
+                and status is not None
+                and (not self._setting.lockstep or self._filled >= target * NANOSECONDS - 1e6)
+            ):
                 return status
             if now != last:
                 since, last = time.monotonic(), now
             elif time.monotonic() - since > self._driver.progress_deadline:
-                raise GraphError(f"recording stands still at {now[1] / NANOSECONDS:.2f} s, the task at {now[0]:.2f} s")
+                raise GraphError(
+                    f"recording stands still at {now[1] / NANOSECONDS:.2f} s, the task at {now[0]:.2f} s"
+                )
             self._alive()
             with self._moved:
                 self._moved.wait(timeout=0.02)
@@ -211,7 +227,9 @@ class Recording:
     def _on_progress(self, message: Time) -> None:
         filled = from_time(message)
         with self._moved:
-            if not self._setting.lockstep or filled <= self._target + NANOSECONDS // 10:  # not a late one of the last episode
+            if (
+                not self._setting.lockstep or filled <= self._target + NANOSECONDS // 10
+            ):  # not a late one of the last episode
                 self._filled = filled
             self._moved.notify_all()
 
@@ -247,9 +265,8 @@ class Ledger:
 
 def _progress(setting: Collection, outcome: Outcome, started: float, seed: int) -> Text:
     elapsed = time.monotonic() - started
-    tries = outcome.saved + len(outcome.failed)
     return Text(
-        f"{setting.task}: {outcome.saved}/{setting.episodes} episodes ({tries - len(outcome.failed)} of {tries} attempts), "
+        f"{setting.task}: {outcome.saved}/{setting.episodes} episodes, {len(outcome.failed)} failed, "
         f"seed {seed}, {outcome.recorded:.0f} s recorded in {elapsed:.0f} s, "
         f"{layout.disk_left(setting.output):.1f} GB disk left"
     )

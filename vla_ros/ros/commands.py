@@ -9,8 +9,9 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
 from vla_ros.contract import Contract
-from vla_ros.gate import Command
+from vla_ros.gate_output import Command
 from vla_ros.ros import qos
 from vla_ros.ros.convert import to_duration, to_time
 
@@ -27,7 +28,8 @@ class CommandWriter(Protocol):
 class TrajectoryWriter:
     """For a joint_trajectory_controller: positive times, velocities, and zero velocity at the end.
 
-    The setpoint comes first, then the path that brakes from it: a gate that dies leaves the arm coming to a hold.
+    The setpoint comes first, then the path that brakes from it: a gate that dies leaves the arm coming to a
+    hold.
     """
 
     def __init__(self, node: Node, contract: Contract) -> None:
@@ -45,7 +47,7 @@ class TrajectoryWriter:
                 time_from_start=to_duration(t - stamp),
             )
             for t, p, v in zip(
-                command.times.tolist(), command.positions.tolist(), command.velocities.tolist()
+                command.times.tolist(), command.positions.tolist(), command.velocities.tolist(), strict=True
             )
         ]
         self.publisher.publish(message)
@@ -91,8 +93,8 @@ class ActionWriter:
         self._publisher.publish(message)
 
 
-def other_publishers(node: Node, topic: str) -> list[str]:
-    """Return the full names of nodes that publish on `topic` beside `node`, which publishes there once."""
+def rivals(node: Node, topic: str) -> str:
+    """Return which nodes publish on `topic` beside `node`, which publishes there once; '' when none does."""
     own = node.get_fully_qualified_name()
     names = [
         f"{info.node_namespace.rstrip('/')}/{info.node_name}"
@@ -100,4 +102,4 @@ def other_publishers(node: Node, topic: str) -> list[str]:
     ]
     if own in names:
         names.remove(own)
-    return sorted(names)
+    return f"another node publishes commands on {topic}: {', '.join(sorted(names))}" if names else ""

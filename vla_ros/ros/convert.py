@@ -195,7 +195,7 @@ def image_to_message(stamp: int, frame: str, pixels: npt.NDArray[Any], encoding:
     message.header.frame_id = frame
     message.step = width * channels * data.itemsize
     payload = array.array("B")  # the one type that rclpy takes without looking at every element
-    payload.frombytes(memoryview(data).cast("B"))
+    payload.frombytes(data.tobytes())
     message.data = payload
     return message
 

@@ -31,6 +31,11 @@ def graph_environment() -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in defaults.items()}
 
 
+def launched_environment() -> dict[str, str]:
+    """Return the variables for nodes that this process starts: they end when it does."""
+    return graph_environment() | {PARENT: str(os.getpid())}
+
+
 def package_installed(name: str) -> bool:
     """Return True if the ament package of that name is in the environment."""
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
@@ -40,7 +45,7 @@ def package_installed(name: str) -> bool:
 
 def child_environment() -> dict[str, str]:
     """Return the environment for a node's process."""
-    environment = dict(os.environ) | graph_environment() | {"PYTHONUNBUFFERED": "1"}
+    environment = dict(os.environ) | launched_environment() | {"PYTHONUNBUFFERED": "1"}
     if not environment.get(
         "LD_LIBRARY_PATH"
     ):  # then the ROS wheels must set it again: they restart Python to do so

@@ -62,7 +62,13 @@ def evaluate(setting: Evaluation, say: Callable[[str], None] = print) -> Report:
                     film.start()
                 scene = driver.start(setting.task, seed, "policy", setting.instruction)
                 status = driver.watch(limit, lockstep=setting.lockstep, alive=graph.check)
-                trial = Trial(seed, scene["instruction"], status.state == "success", round(status.time, 3), _outcome(status.state))
+                trial = Trial(
+                    seed,
+                    scene["instruction"],
+                    status.state == "success",
+                    round(float(status.values.get("decided", status.time)), 3),
+                    _outcome(status.state),
+                )
                 trials.append(trial)
                 if index == 0:
                     say(f"first command to the arm {first.after(started):.1f} s after the start")
@@ -71,7 +77,9 @@ def evaluate(setting: Evaluation, say: Callable[[str], None] = print) -> Report:
                         video, picture = setting.media / "trial.mp4", setting.media / "trial.png"
                         film.write(video, picture)
                         say(f"video {video}, picture {picture}")
-                say(f"trial {index + 1}/{setting.episodes} seed {seed}: {trial.outcome} after {trial.seconds:.1f} s: {trial.instruction}")
+                say(
+                    f"trial {index + 1}/{setting.episodes} seed {seed}: {trial.outcome} after {trial.seconds:.1f} s: {trial.instruction}"
+                )
             driver.select("")
     return Report(setting.task, str(setting.checkpoint), setting.lockstep, tuple(trials))
 
@@ -81,7 +89,9 @@ class _FirstCommand:
 
     def __init__(self, driver: TrialDriver, topic: str) -> None:
         self._at: float | None = None
-        self._subscription = driver.node.create_subscription(JointTrajectory, topic, self._on_command, COMMAND)
+        self._subscription = driver.node.create_subscription(
+            JointTrajectory, topic, self._on_command, COMMAND
+        )
 
     def _on_command(self, _: JointTrajectory) -> None:
         if self._at is None:

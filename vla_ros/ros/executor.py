@@ -1,8 +1,9 @@
 """A single-threaded executor for nodes with many small messages.
 
-rclpy's SingleThreadedExecutor takes one message per topic and waits again, and wakes itself twice for each callback;
-putting a wait together takes longer than most callbacks. This one waits once, takes in turn whatever has arrived, and
-waits again when nothing is left. Callbacks, services, timers, tasks and QoS events behave as usual.
+rclpy's SingleThreadedExecutor takes one message per topic and waits again, and wakes itself twice for each
+callback; putting a wait together takes longer than most callbacks. This one waits once, takes in turn
+whatever has arrived, and waits again when nothing is left. Callbacks, services, timers, tasks and QoS events
+behave as usual.
 """
 
 from __future__ import annotations
@@ -17,10 +18,19 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.task import Future
 
 ROUNDS = 256  # messages taken from one subscription before timers and services are looked at again
-EVENTS_PERIOD = 0.5  # [s] QoS events, of which every publisher and subscription has some, are looked at this often
+EVENTS_PERIOD = (
+    0.5  # [s] QoS events, of which every publisher and subscription has some, are looked at this often
+)
 AWAITED = 0.001  # [s] a coroutine that awaits something is looked at this often
 INVALID = _rclpy.InvalidHandle
-NEEDED = ("_make_handler", "_take_service", "_take_client", "_take_waitable", "_take_guard_condition", "_spin_once_impl")
+NEEDED = (
+    "_make_handler",
+    "_take_service",
+    "_take_client",
+    "_take_waitable",
+    "_take_guard_condition",
+    "_spin_once_impl",
+)
 
 
 def available() -> bool:
@@ -38,7 +48,9 @@ class DrainingExecutor(SingleThreadedExecutor):
         """Run what is ready; `spin_until_future_complete` has made the future wake this executor."""
         self._spin_once_impl(timeout_sec, future.done)
 
-    def _spin_once_impl(self, timeout_sec: Any = None, wait_condition: Callable[[], bool] = lambda: False) -> None:
+    def _spin_once_impl(
+        self, timeout_sec: Any = None, wait_condition: Callable[[], bool] = lambda: False
+    ) -> None:
         timeout = timeout_sec.timeout if isinstance(timeout_sec, TimeoutObject) else timeout_sec
         unfinished = self._run_tasks()
         if self._is_shutdown or wait_condition():
@@ -53,7 +65,9 @@ class DrainingExecutor(SingleThreadedExecutor):
                 return
             if not self._context.ok():
                 raise ExternalShutdownException
-            rare = [self._make_handler(waitable, node, self._take_waitable) for waitable, node in ready.waitables]
+            rare = [
+                self._make_handler(waitable, node, self._take_waitable) for waitable, node in ready.waitables
+            ]
         for guard, node in ready.guards:
             guard._executor_triggered = True
             rare.append(self._make_handler(guard, node, self._take_guard_condition))
@@ -132,7 +146,10 @@ class _Ready:
 
 
 class _Entities:
-    """Everything that the nodes of an executor wait for. As a context it keeps them from being destroyed meanwhile."""
+    """Everything that the nodes of an executor wait for.
+
+    As a context it keeps them from being destroyed meanwhile.
+    """
 
     def __init__(self, executor: DrainingExecutor, with_events: bool) -> None:
         nodes = executor.get_nodes()
@@ -181,7 +198,9 @@ class _Entities:
         found = _Ready()
         subscriptions = set(wait_set.get_ready_entities("subscription"))
         timers = set(wait_set.get_ready_entities("timer"))
-        found.subscriptions = [entity for entity in self.subscriptions if entity.handle.pointer in subscriptions]
+        found.subscriptions = [
+            entity for entity in self.subscriptions if entity.handle.pointer in subscriptions
+        ]
         found.timers = [entity for entity in self.timers if entity.handle.pointer in timers]
         for name, pairs, to in (
             ("client", self.clients, found.clients),

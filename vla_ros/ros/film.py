@@ -31,7 +31,9 @@ class Film:
         with self._lock:
             self._frames = []
         if self._subscription is None:
-            self._subscription = self._node.create_subscription(Image, self._topic, self._on_image, sensor(30, reliable=True))
+            self._subscription = self._node.create_subscription(
+                Image, self._topic, self._on_image, sensor(30, reliable=True)
+            )
 
     def stop(self) -> None:
         """Keep no further frames."""

@@ -1,4 +1,6 @@
-"""What the gate says about itself: its state and period on /diagnostics, its source on /gate/source, changes in the log."""
+"""What the gate says about itself: its state and period on /diagnostics, its source on /gate/source, changes
+in the log.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ import re
 
 from rclpy.node import Node
 from std_msgs.msg import String
-from vla_ros.gate import ACTIVE, ESTOP, HOLD, IDLE, Gate, GateOutput
+
+from vla_ros.gate import ACTIVE, ESTOP, HOLD, IDLE, Gate
+from vla_ros.gate_output import GateOutput
 from vla_ros.ros import qos
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from vla_ros.ros.realtime import PeriodStatistics

@@ -131,9 +131,9 @@ class ManagedNode(LifecycleNode):
             if keep_failure:
                 return TransitionCallbackReturn.FAILURE
             self.failure = error
-            if not isinstance(error, VlaRosError):
-                self.get_logger().error(traceback.format_exc())
-            self.get_logger().error(f"{work.__name__} failed: {error}")
+            if not self.autostart:  # else run_node says it
+                text = str(error) if isinstance(error, VlaRosError) else traceback.format_exc()
+                self.get_logger().error(f"{work.__name__} failed: {text}")
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 

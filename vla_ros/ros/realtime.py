@@ -19,10 +19,11 @@ SWITCH_INTERVAL = 5e-4  # [s] how long another Python thread may keep the interp
 
 
 def raise_priority() -> str:
-    """Give this process, and every thread it starts from now on, real-time priority; return what was granted.
+    """Give this process, and every thread it starts from now on, real-time priority; return what was
+    granted.
 
-    Call it before ROS is initialised, so that the middleware's threads inherit it. SCHED_FIFO where permitted, else a
-    negative nice value, else nothing.
+    Call it before ROS is initialised, so that the middleware's threads inherit it. SCHED_FIFO where
+    permitted, else a negative nice value, else nothing.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     try:
@@ -39,7 +40,7 @@ def raise_priority() -> str:
 
 @dataclass(frozen=True)
 class PeriodReport:
-    """Periods between ticks [s]: median, 99th percentile, and how far off the nominal period they were [s]."""
+    """Periods between ticks [s]: median, 99th percentile, and how far off the nominal period [s]."""
 
     count: int
     p50: float
@@ -95,7 +96,8 @@ def period_report(periods: np.ndarray, nominal: float, missed: int = 0) -> Perio
 
 
 class PeriodicThread:
-    """Calls `work(deadline)` every `period` seconds on absolute deadlines [ns, monotonic]; missed ones are skipped.
+    """Calls `work(deadline)` every `period` seconds on absolute deadlines [ns, monotonic]; missed ones are
+    skipped.
 
     An exception in `work` ends the process by `failed`, since an arm without its gate must not go unnoticed.
     """

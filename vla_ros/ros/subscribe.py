@@ -1,10 +1,10 @@
-"""Feeding an Aligner from the topics of a contract."""
+"""Feeding an aligner from the topics of a contract."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
@@ -12,17 +12,23 @@ from rclpy.subscription import Subscription
 
 from vla_ros.contract import Contract, StreamSpec
 from vla_ros.errors import ObservationError
-from vla_ros.observation import Aligner
 from vla_ros.ros import qos
 from vla_ros.ros.convert import decoder_for, msg_type_for
 
 BUFFERED = 0.6  # [s] a slow consumer loses nothing for this long
 
 
+class SampleSink(Protocol):
+    """What takes samples: an Aligner, or something in front of one."""
+
+    def push(self, key: str, stamp: int, value: Any) -> None:
+        """Take a sample of stream `key`, stamped `stamp` [ns]; ObservationError when it does not fit."""
+
+
 def observe(
     node: Node,
     contract: Contract,
-    aligner: Aligner,
+    aligner: SampleSink,
     callback_group: CallbackGroup | None = None,
     reliable: bool | None = None,
     on_sample: Callable[[str, int], None] | None = None,

@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -68,7 +69,9 @@ class TrialDriver:
     def __enter__(self) -> TrialDriver:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -110,7 +113,9 @@ class TrialDriver:
         t = round(seconds * NANOSECONDS)
         self._run_until.publish(Time(sec=t // NANOSECONDS, nanosec=t % NANOSECONDS))
 
-    def watch(self, limit: float, *, lockstep: bool, alive: Callable[[], None] | None = None, ahead: float = 0.5) -> TaskStatus:
+    def watch(
+        self, limit: float, *, lockstep: bool, alive: Callable[[], None] | None = None, ahead: float = 0.5
+    ) -> TaskStatus:
         """Wait for the trial's end, or until `limit` seconds of it have passed; return the last status.
 
         lockstep: time is granted in portions of `ahead` seconds, so that a decided trial runs on no further.
@@ -128,7 +133,9 @@ class TrialDriver:
             if now != reached:
                 reached, since = now, time.monotonic()
             elif time.monotonic() - since > self.progress_deadline:
-                raise GraphError(f"the trial stands still at {now:.2f} s of {limit:.1f} s since {self.progress_deadline:.0f} s")
+                raise GraphError(
+                    f"the trial stands still at {now:.2f} s of {limit:.1f} s since {self.progress_deadline:.0f} s"
+                )
             if alive:
                 alive()
             with self._changed:
@@ -138,9 +145,11 @@ class TrialDriver:
     def set_parameters(self, node: str, values: dict[str, Any]) -> None:
         """Set parameters of another node. Raises GraphError with the node's own reason when it refuses."""
         request = SetParameters.Request()
-        request.parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        request.parameters = [
+            Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
+        ]
         answer = self._call(SetParameters, f"{node}/set_parameters", request)
-        for name, result in zip(values, answer.results):
+        for name, result in zip(values, answer.results, strict=True):
             if not result.successful:
                 raise GraphError(f"{node} refused {name}={values[name]!r}: {result.reason}")
 
@@ -156,7 +165,9 @@ class TrialDriver:
         if client is None:
             client = self._clients[name, kind] = self.node.create_client(kind, name)
         if not client.wait_for_service(timeout_sec=self.deadline):
-            raise GraphError(f"service {name} did not appear within {self.deadline:.0f} s: is its node running?")
+            raise GraphError(
+                f"service {name} did not appear within {self.deadline:.0f} s: is its node running?"
+            )
         done = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: done.set())
@@ -171,7 +182,5 @@ class TrialDriver:
             self._changed.notify_all()
 
     def _spin(self) -> None:
-        try:
+        with suppress(ExternalShutdownException):
             self._executor.spin()
-        except ExternalShutdownException:
-            pass

@@ -17,9 +17,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import NoReturn
 
 from vla_ros.errors import GraphError, unknown_name
-from vla_ros.ros.environment import PARENT, READY, child_environment, domain_in_force
+from vla_ros.ros.environment import READY, child_environment, domain_in_force
 from vla_ros.ros.graph import NodeSpec
 
 POLL = 0.02  # [s]
@@ -75,7 +76,7 @@ class Graph:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=child_environment() | {PARENT: str(os.getpid())},
+                env=child_environment(),
                 start_new_session=True,  # Ctrl-C reaches this process alone, which stops the nodes in order
             )
         self._children[spec.name] = _Child(spec, process, log)
@@ -179,7 +180,7 @@ def run_up(specs: Iterable[NodeSpec], log_dir: Path | None = None) -> int:
             signal.signal(number, handler)
 
 
-def _watch(graph: Graph) -> None:
+def _watch(graph: Graph) -> NoReturn:
     shown = dict.fromkeys((spec.name for spec in graph.specs), 0)
     gone: set[str] = set()
     waiting = set(shown)

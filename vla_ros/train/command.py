@@ -11,7 +11,9 @@ from vla_ros.errors import PolicyError
 
 
 def command(
-    dataset: Annotated[list[Path], typer.Option(help="LeRobot v3 dataset folder; repeat to train on several")],
+    dataset: Annotated[
+        list[Path], typer.Option(help="LeRobot v3 dataset folder; repeat to train on several")
+    ],
     output: Annotated[Path, typer.Option(help="checkpoint folder to write")],
     policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act",
     steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,

@@ -18,6 +18,8 @@ from vla_ros.policy.targets import Targets
 from vla_ros.train.batches import Batch, Sampler
 from vla_ros.train.config import TrainingConfig
 
+AVERAGE_EVERY = 4  # steps: averaging at each one costs more than it gives
+
 
 class Learner:
     """The network, its averaged copy and its optimiser.
@@ -49,9 +51,7 @@ class Learner:
             {"params": matrices, "weight_decay": config.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        self.optimiser = torch.optim.AdamW(
-            groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=device.type == "cuda"
-        )
+        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True)
         self._pairs = (list(self.ema.parameters()), list(self.model.parameters()))
         self._loss = torch.compile(self.model.loss) if compiled else self.model.loss
         if device.type == "cuda":
@@ -77,7 +77,8 @@ class Learner:
             group["lr"] = self.config.rate_at(number)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self._average(self.config.ema_at(number))
+        if number % AVERAGE_EVERY == 0:
+            self._average(self.config.ema_at(number) ** AVERAGE_EVERY)
         return {**{name: term.detach() for name, term in terms.items()}, "gradient": norm}
 
     @torch.no_grad()

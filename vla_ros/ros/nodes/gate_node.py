@@ -17,17 +17,20 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
+
 from vla_ros.chunking import make_executor
 from vla_ros.contract import check_joints, load_contract
 from vla_ros.errors import ActionError, ObservationError, VlaRosError
-from vla_ros.gate import Gate, GateOutput
+from vla_ros.gate import Gate
+from vla_ros.gate_output import GateOutput
 from vla_ros.kinematics import Kinematics
 from vla_ros.lockstep import LockstepPacer
 from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros import qos
 from vla_ros.ros.chunks import chunk_from_message
-from vla_ros.ros.commands import ActionWriter, make_writer, other_publishers
+from vla_ros.ros.commands import ActionWriter, make_writer, rivals
 from vla_ros.ros.convert import decoder_for, from_time
+from vla_ros.ros.entities import Entities
 from vla_ros.ros.fatal import die
 from vla_ros.ros.gate_report import GateReport
 from vla_ros.ros.lifecycle import ManagedNode, run_node
@@ -51,34 +54,24 @@ class GateNode(ManagedNode):
         self._pacer: LockstepPacer | None = None
         self._running = False
         self._at_rest = threading.Event()
-        self._inherited = [*self.timers, *self.services, *self.subscriptions, *self.publishers]
+        self._inherited = Entities(self)
 
     def configure(self) -> None:
-        name = declare(
-            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
-        )
-        executor = declare(
-            self, "executor", "latest", "how chunks overlap: latest | ensemble", read_only=True
-        )
-        lockstep = declare(
-            self, "lockstep", False, "advance with a simulator's stamps, not by the clock", read_only=True
-        )
+        """Read the contract and create the gate and its topics."""
+        what = "contract file, or its name in config/contracts"
+        name = declare(self, "contract", "tabletop_arm", what, read_only=True)
+        executor = declare(self, "executor", "latest", "how chunks overlap: latest, ensemble", read_only=True)
+        what = "advance with a simulator's stamps, not by the clock"
+        lockstep = declare(self, "lockstep", False, what, read_only=True)
         self._contract = contract = load_contract(name)
-        source_period = declare(
-            self,
-            "source_period",
-            1.0 / contract.rate,
-            "[s] between a source's chunks, for lockstep",
-            (1e-3, 10.0),
-            read_only=True,
-        )
+        what, limits = "[s] between a source's chunks, for lockstep", (1e-3, 10.0)
+        source_period = declare(self, "source_period", 1.0 / contract.rate, what, limits, read_only=True)
         urdf = load_urdf(contract.urdf)
         check_joints(contract, movable_joints(urdf))
         kinematics = Kinematics(urdf, contract.joint_names, contract.action.tip)
         self._gate = Gate(contract, kinematics, PERIOD, make_executor(executor), SOURCES)
-        self._pacer = (
-            LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None) if lockstep else None
-        )
+        if lockstep:
+            self._pacer = LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None)
         self._create_outputs()
         self._create_inputs(qos.sensor(50, reliable=lockstep))
         source = declare(self, "source", "", f"whose chunks are followed: '' for none, {', '.join(SOURCES)}")
@@ -111,9 +104,10 @@ class GateNode(ManagedNode):
         self.create_timer(1.0, _collect_young_garbage, clock=steady)
 
     def activate(self) -> None:
+        """Start sending, from the measured joints."""
         gc.disable()  # its pauses would be jitter; a timer collects the little there is
         with self._lock:
-            self._gate.block(self._rivals())
+            self._gate.block(rivals(self, self._contract.action.command.topic))
             self._running = True
             if self._pacer is None:
                 self._gate.reset()
@@ -125,6 +119,7 @@ class GateNode(ManagedNode):
             self._thread.start()
 
     def deactivate(self) -> None:
+        """Bring the arm to rest, then stop sending."""
         with self._lock:
             self._gate.select(None)
             self._at_rest.clear()
@@ -137,16 +132,9 @@ class GateNode(ManagedNode):
         self._show_source()
 
     def cleanup(self) -> None:
+        """Destroy what `configure` created."""
         self.remove_on_set_parameters_callback(self._on_parameters)
-        for items, destroy in (
-            (self.timers, self.destroy_timer),
-            (self.services, self.destroy_service),
-            (self.subscriptions, self.destroy_subscription),
-            (self.publishers, self.destroy_publisher),
-        ):
-            for entity in list(items):
-                if not any(entity is mine for mine in self._inherited):
-                    destroy(entity)
+        self._inherited.destroy_newer()
 
     # Ticks
 
@@ -161,11 +149,9 @@ class GateNode(ManagedNode):
 
     def _continue_lockstep(self) -> None:
         """Compute every lockstep tick that is complete. Called after whatever arrived, under the lock."""
-        while (
-            self._pacer is not None
-            and self._running
-            and (tick := self._pacer.ready(self._gate.source)) is not None
-        ):
+        if self._pacer is None or not self._running:
+            return
+        while (tick := self._pacer.ready(self._gate.source)) is not None:
             self._pacer.done(tick)
             self._send(self._gate.step(tick))
 
@@ -190,7 +176,7 @@ class GateNode(ManagedNode):
                 self._gate.reset()
             if not self._gate.joints(stamp, position):
                 self.get_logger().warning(
-                    f"joint state refused: {position.tolist()}", throttle_duration_sec=2.0
+                    "joint state refused: late or not finite", throttle_duration_sec=2.0
                 )
             self._continue_lockstep()
 
@@ -265,9 +251,7 @@ class GateNode(ManagedNode):
         with self._lock:
             self._gate.select(source)
             waiting = self._pacer.newest(source) if self._pacer is not None else None
-            if (
-                waiting is not None
-            ):  # in lockstep it makes no difference whether chunk or selection came first
+            if waiting is not None:  # whether chunk or selection came first makes no difference
                 self._gate.offer(source, waiting, self._now())
             self._continue_lockstep()
         self._report.source(source)
@@ -280,20 +264,14 @@ class GateNode(ManagedNode):
         else:
             self._report.source(source)
 
-    def _rivals(self) -> str:
-        """Return why the command topic is not this node's alone, '' when it is."""
-        topic = self._contract.action.command.topic
-        others = other_publishers(self, topic)
-        return f"another node publishes commands on {topic}: {', '.join(others)}" if others else ""
-
     def _on_report(self) -> None:
         if not self.active:
             return
-        rivals = self._rivals()
+        others = rivals(self, self._contract.action.command.topic)
         with self._lock:
-            self._gate.block(rivals)
-        if rivals:
-            self.get_logger().error(f"{rivals}; holding until it is gone", throttle_duration_sec=2.0)
+            self._gate.block(others)
+        if others:
+            self.get_logger().error(f"{others}; holding until it is gone", throttle_duration_sec=2.0)
         self._report.publish()
 
 

@@ -35,6 +35,7 @@ from vla_ros.sim.world import World
 
 TRAJECTORIES, FORWARD = "/arm_controller/joint_trajectory", "/arm_controller/commands"
 PICTURE = (240, 320)  # [px] height and width, for a contract without cameras
+SWITCH_INTERVAL = 5e-4  # [s] how long rendering may keep the interpreter from a command that has come
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
@@ -180,6 +181,7 @@ def _picture_size(contract: Contract) -> tuple[int, int]:
 
 def main() -> None:
     """Run the node until it is told to stop."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     sys.exit(run_node(MujocoNode))
 
 

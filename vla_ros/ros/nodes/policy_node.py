@@ -7,13 +7,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import torch
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.contract import check_joints, load_contract
 from vla_ros.inference import GridTicks, Inference, ObservationFeed
-from vla_ros.observation import Aligner
-from vla_ros.policy import check_compatible, load_policy
+from vla_ros.observation import Aligner, Observation
+from vla_ros.policy import load_policy
+from vla_ros.policy.checkpoint import check_compatible, read_contract
 from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics
@@ -22,6 +26,8 @@ from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare
 from vla_ros.ros.qos import COMMAND
 from vla_ros.ros.subscribe import observe
+
+REPORT_PERIOD = 0.2  # [s]
 
 
 class PolicyNode(ManagedNode):
@@ -33,18 +39,26 @@ class PolicyNode(ManagedNode):
         self._thread: threading.Thread | None = None
 
     def configure(self) -> None:
-        contract_name = declare(self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True)
+        """Read the parameters, load contract and checkpoint, and refuse what does not fit."""
+        contract_name = declare(
+            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
+        )
         checkpoint = declare(self, "checkpoint", "", "folder of the trained policy", read_only=True)
         device = declare(self, "device", "cpu", "torch device of the policy", read_only=True)
         threads = declare(self, "threads", 1, "CPU threads of one inference", (1, 64), read_only=True)
-        self._lockstep = declare(self, "lockstep", False, "act when the observation is complete, not by the clock", read_only=True)
-        self._steps = declare(self, "steps", 1, "grid steps between two inferences", (1, 1000), read_only=True)
+        self._lockstep = declare(
+            self, "lockstep", False, "act when the observation is complete, not by the clock", read_only=True
+        )
+        self._steps = declare(
+            self, "steps", 1, "grid steps between two inferences", (1, 1000), read_only=True
+        )
         instruction = declare(self, "instruction", "", "instruction to begin with; /instruction replaces it")
 
         self._contract = load_contract(contract_name)
         check_joints(self._contract, movable_joints(load_urdf(self._contract.urdf)))
-        policy = load_policy(checkpoint, device=device, threads=threads)
-        check_compatible(policy.contract, self._contract)
+        check_compatible(read_contract(Path(checkpoint)), self._contract)
+        torch.set_num_threads(threads)
+        policy = load_policy(checkpoint, device=device)
         self._inference = Inference(self._contract, policy)
         self._feed = ObservationFeed(Aligner(self._contract))
         if instruction:
@@ -54,6 +68,7 @@ class PolicyNode(ManagedNode):
         observe(self, self._contract, self._feed, reliable=self._lockstep)
 
     def activate(self) -> None:
+        """Start to infer."""
         self._stop.clear()
         self._inference.reset()
         self._report()
@@ -62,6 +77,7 @@ class PolicyNode(ManagedNode):
         self._thread.start()
 
     def deactivate(self) -> None:
+        """Stop inferring; the gate holds."""
         self._stop.set()
         self._feed.wake()
         if self._thread:
@@ -70,27 +86,30 @@ class PolicyNode(ManagedNode):
     def _guarded(self, run: Callable[[], None]) -> None:
         try:
             run()
-        except Exception as error:  # a thread must not die unseen: the process ends, and the gate holds
+        except Exception as error:  # noqa: BLE001 - a thread must not die unseen: the process ends, and the gate holds
             die(self.get_name(), error)
 
     def _run_realtime(self) -> None:
+        """Act on each new observation as soon as its last stream is in; without one, look what is wrong every period."""
         _yield_to_the_gate()
-        period = 1.0 / self._contract.rate
-        due, tick = time.monotonic(), 0
+        period = round(NANOSECONDS / self._contract.rate)
+        last, epoch, reported = 0, self._feed.epoch, 0.0
         while not self._stop.is_set():
+            if self._feed.epoch != epoch:
+                last, epoch = 0, self._feed.epoch
+                self._inference.reset()
+            self._feed.wait_reached(last + self._steps * period - period // 2, 1.0 / self._contract.rate)
             observation = self._feed.latest(self.stamp())
-            if tick % self._steps == 0 or not observation.valid:
-                self._chunks.publish(chunk_to_message(self._inference.act(observation)))
-            if tick % 6 == 0 or self._reason_changed():
+            steps = round((observation.stamp - last) / period)
+            if observation.valid and steps < self._steps:
+                continue
+            if observation.valid:
+                self._inference.statistics.missed += steps // self._steps - 1 if last else 0
+                last = observation.stamp
+            self._publish(observation, epoch)
+            if time.monotonic() - reported > REPORT_PERIOD or self._reason_changed():
+                reported = time.monotonic()
                 self._report()
-            due += period
-            tick += 1
-            late = time.monotonic() - due
-            if late > 0.0:
-                skipped = int(late / period) + 1
-                self._inference.statistics.missed += skipped
-                due, tick = due + skipped * period, tick + skipped
-            self._stop.wait(due - time.monotonic())
 
     def _run_lockstep(self) -> None:
         ticks, epoch = GridTicks(self._contract.rate, self._steps), self._feed.epoch
@@ -102,10 +121,16 @@ class PolicyNode(ManagedNode):
                     ticks.reset()
                     self._inference.reset()
                 continue
-            self._chunks.publish(chunk_to_message(self._inference.act(observation)))
+            self._publish(observation, epoch)
             if self._reason_changed():
                 self._report()
             ticks.advance()
+
+    def _publish(self, observation: Observation, epoch: int) -> None:
+        """Infer and publish, unless the clock has jumped meanwhile: the chunk would be taken for one of the new time."""
+        chunk = self._inference.act(observation)
+        if self._feed.epoch == epoch:
+            self._chunks.publish(chunk_to_message(chunk))
 
     _reported = ""
 
@@ -115,7 +140,9 @@ class PolicyNode(ManagedNode):
     def _report(self) -> None:
         reason = self._reported = self._inference.reason
         level = ERROR if reason else OK
-        self._diagnostics.publish(level, f"holding: {reason}" if reason else "acting", self._inference.statistics.summary())
+        self._diagnostics.publish(
+            level, f"holding: {reason}" if reason else "acting", self._inference.statistics.summary()
+        )
 
 
 def _yield_to_the_gate() -> None:

@@ -1,8 +1,8 @@
 """recorder_node: what the sensors saw and what the gate really sent, as episodes of a LeRobot v3 dataset.
 
-Services ``~/start``, ``~/save``, ``~/discard`` (std_srvs/Trigger): the answer's message is JSON, or the reason for a
-refusal. ``/recorder/progress`` (Time) is the time up to which the running episode is filled; whoever paces a lockstep
-simulation stays close to it, so that nothing is lost however slow the recorder is.
+Services ``~/start``, ``~/save``, ``~/discard`` (std_srvs/Trigger): the answer's message is JSON, or the
+reason for a refusal. ``/recorder/progress`` (Time) is the time up to which the running episode is filled;
+whoever paces a lockstep simulation stays close to it, so that nothing is lost however slow the recorder is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.contract import load_contract
-from vla_ros.data import layout, DatasetWriter, EpisodeRecorder, VideoSettings
+from vla_ros.data import DatasetWriter, EpisodeRecorder, VideoSettings, layout
 from vla_ros.errors import DatasetError, unknown_name
 from vla_ros.observation import Aligner
 from vla_ros.ros import qos
@@ -41,9 +41,14 @@ class RecorderNode(ManagedNode):
         self._writer: DatasetWriter | None = None
 
     def configure(self) -> None:
-        name = declare(self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True)
+        """Open the dataset and create the entities."""
+        name = declare(
+            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
+        )
         root = declare(self, "root", "", "folder of the dataset; made if it does not exist", read_only=True)
-        codec = declare(self, "codec", "libx264", "video encoder: libx264, libsvtav1, libx265", read_only=True)
+        codec = declare(
+            self, "codec", "libx264", "video encoder: libx264, libsvtav1, libx265", read_only=True
+        )
         declare(self, "task", "", "instruction of the episodes; empty: what the contract's text topic says")
         declare(self, "success", True, "outcome that the next saved episode is labelled with")
         if not root:
@@ -67,10 +72,12 @@ class RecorderNode(ManagedNode):
         self.create_timer(REPORT_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
+        """Give a running episode up."""
         if self._recorder.state == "recording":
             self.get_logger().warning(f"stopped while recording: discarded {self._recorder.discard()} rows")
 
     def cleanup(self) -> None:
+        """Let others write the dataset."""
         if self._writer is not None:
             self._writer.finalize()
 

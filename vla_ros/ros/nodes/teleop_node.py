@@ -36,7 +36,7 @@ ROUNDING = 1e-6  # stamps are whole nanoseconds: a tick's own stamp may lie this
 
 
 class TeleopNode(ManagedNode):
-    """Reads the device at its rate; in lockstep at the times k / rate, once all that it looks at has arrived."""
+    """Reads the device at its rate; in lockstep at times k / rate, once all it looks at has arrived."""
 
     def __init__(self) -> None:
         super().__init__("teleop_node")
@@ -44,14 +44,23 @@ class TeleopNode(ManagedNode):
         self._watcher: WorldWatcher | None = None
 
     def configure(self) -> None:
-        name = declare(self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True)
+        """Connect the device and create the entities."""
+        name = declare(
+            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
+        )
         device = declare(self, "device", "scripted", "leader device: scripted", read_only=True)
-        task = declare(self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True)
+        task = declare(
+            self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True
+        )
         seed = declare(self, "seed", 0, "seed of the scripted operator, taken over by ~/reset")
         declare(self, "clutch", True, "False: the operator's hand is off, every chunk says 'hold'")
-        rate = declare(self, "rate", 0.0, "chunks per second [Hz]; 0: the contract's rate", (0.0, 1000.0), read_only=True)
+        rate = declare(
+            self, "rate", 0.0, "chunks per second [Hz]; 0: the contract's rate", (0.0, 1000.0), read_only=True
+        )
         points = declare(self, "points", 3, "targets in a chunk, one period apart", (2, 100), read_only=True)
-        self._lockstep = declare(self, "lockstep", False, "act at simulated times k / rate, not by the clock", read_only=True)
+        self._lockstep = declare(
+            self, "lockstep", False, "act at simulated times k / rate, not by the clock", read_only=True
+        )
 
         self._contract = load_contract(name)
         urdf = load_urdf(self._contract.urdf)
@@ -75,6 +84,7 @@ class TeleopNode(ManagedNode):
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def cleanup(self) -> None:
+        """Let the device go."""
         if self._device is not None:
             self._device.close()
 
@@ -93,7 +103,7 @@ class TeleopNode(ManagedNode):
                 self._tick = None
                 self._follower.reset()
             self._newest = stamp
-            device.see_joints(stamp, dict(zip(read.joints, positions.tolist())))
+            device.see_joints(stamp, dict(zip(read.joints, positions.tolist(), strict=True)))
             self._keep_up(device)
 
         def on_objects(message: MarkerArray) -> None:

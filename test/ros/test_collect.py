@@ -1,0 +1,96 @@
+"""Demonstrations on the real graph: simulated arm, gate, scripted operator, recorder."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from vla_ros.data import Dataset
+
+SEEDS = (1000, 1001)
+PERIOD = 33_333_333
+
+
+@pytest.fixture(scope="module")
+def collected(module_domain: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from vla_ros.ros.collect import collect
+
+    root = tmp_path_factory.mktemp("collected") / "reach"
+    outcome = collect("reach", 2, SEEDS[0], root, console=Console(file=io.StringIO()))
+    assert outcome.saved == 2 and outcome.failed == []
+    return root
+
+
+def test_episodes_begin_at_rest_move_and_end_with_a_tail_at_rest(collected: Path) -> None:
+    data = Dataset(collected)
+    assert data.num_episodes == 2 and all(e.success for e in data.episodes)
+    for e in data.episodes:
+        state, action = data.column("observation.state", e.index), data.column("action", e.index)
+        assert np.abs(np.diff(state[:2], axis=0)).max() < 1e-3
+        assert np.abs(state[-1] - state[0]).max() > 0.1, "the arm went somewhere"
+        assert np.abs(np.diff(state[-5:], axis=0)).max() < 2e-2, "and stayed there"
+        assert 30 < e.length < 200
+        assert np.abs(action[:-1] - state[1:]).max() < 0.1, "the action is the next row's setpoint"
+
+
+def test_rows_lie_on_the_simulations_grid_and_no_stream_is_older_than_its_period(collected: Path) -> None:
+    data = Dataset(collected)
+    names = data.features["sync.age"].names
+    assert names is not None
+    periods = np.array([1 / data.contract.observation[name].rate for name in names])
+    assert (data.column("sync.age") < periods - 1e-6).all()
+    stamps = data.column("sync.stamp", 1)[:, names.index("observation.images.front")]
+    assert stamps.tolist() == [round((2 + k) * 1e9 / 30) for k in range(len(stamps))]
+
+
+def test_the_instruction_is_the_scenes(collected: Path) -> None:
+    data = Dataset(collected)
+    assert all(any(c in e.task for c in ("red", "green", "blue")) for e in data.episodes)
+    assert json.loads((collected / "meta/seeds.json").read_text())["reach"]["episodes"] == [
+        [0, 1000],
+        [1, 1001],
+    ]
+
+
+def test_pictures_show_the_scene_and_change_as_the_arm_moves(collected: Path) -> None:
+    data = Dataset(collected)
+    for camera in data.cameras:
+        frames = data.frames(camera, 0)
+        assert frames[0].std() > 10, "not a blank picture"
+        assert np.abs(frames[0].astype(int) - frames[-1].astype(int)).mean() > 0.5
+
+
+def test_the_same_seed_gives_the_same_episode_and_resume_goes_on_with_the_next(
+    collected: Path, module_domain: int
+) -> None:
+    from vla_ros.ros.collect import collect
+
+    again = collected.parent / "again"
+    quiet = Console(file=io.StringIO())
+    collect("reach", 1, SEEDS[1], again, console=quiet)
+    first, second = Dataset(collected), Dataset(again)
+    for key in ("observation.state", "action", "observation.wrench.tool", "sync.stamp"):
+        assert np.array_equal(first.column(key, 1), second.column(key, 0)), key
+    outcome = collect("reach", 2, SEEDS[1], again, resume=True, console=quiet)
+    assert outcome.saved == 2
+    assert json.loads((again / "meta/seeds.json").read_text())["reach"]["episodes"] == [[0, 1001], [1, 1002]]
+    nothing_to_do = collect("reach", 2, SEEDS[1], again, resume=True, console=quiet)
+    assert nothing_to_do.saved == 2 and nothing_to_do.elapsed == 0.0
+
+
+def test_poses_can_be_taught_as_well(module_domain: int, tmp_path: Path) -> None:
+    from vla_ros.ros.collect import collect
+
+    collect(
+        "reach", 1, 7, tmp_path / "poses", contract="tabletop_arm_ee", console=Console(file=io.StringIO())
+    )
+    data = Dataset(tmp_path / "poses")
+    action = data.column("action")
+    assert data.features["action"].names == data.contract.action.names
+    assert np.linalg.norm(action[:, 3:7], axis=1) == pytest.approx(np.ones(len(action)), abs=1e-5)
+    assert np.abs(action[-1, :3] - action[0, :3]).max() > 0.02

@@ -1,0 +1,207 @@
+"""What goes wrong on a real graph: bad configuration, a camera that stops, a policy that is killed, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from ros_support import RosTest, wait_until
+
+from vla_ros.cli import SHIPPED
+from vla_ros.contract import load_contract
+from vla_ros.paths import share_path
+from vla_ros.ros.environment import child_environment
+from vla_ros.ros.graph import NodeSpec, bring_up
+from vla_ros.ros.up import Graph, command_line
+
+MODULE = "vla_ros.ros.nodes."
+
+
+def changed_contract(folder: Path, change: dict[str, object], name: str = "tabletop_arm") -> Path:
+    """Write the shipped contract with values set at '/'-joined paths, and return the file."""
+    data = yaml.safe_load(load_contract(name).text)
+    for path, value in change.items():
+        *parents, last = path.split("/")
+        node = data
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+    file = folder / "changed.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    return file
+
+
+def run(node: str, **parameters: bool | int | float | str) -> subprocess.CompletedProcess[str]:
+    """Run a node that is expected to refuse its configuration."""
+    spec = NodeSpec(node, MODULE + node, parameters)
+    return subprocess.run(
+        command_line(spec), env=child_environment(), capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("node", ["gate_node", "mujoco_node", "policy_node", "recorder_node"])
+def test_a_contract_with_an_unknown_key_is_refused_in_one_line(
+    node: str, ros_domain: int, tmp_path: Path
+) -> None:
+    contract = changed_contract(tmp_path, {"limits/velocty": 1.0})
+    extra = {
+        "policy_node": {"checkpoint": str(share_path(SHIPPED))},
+        "recorder_node": {"root": str(tmp_path / "data")},
+    }
+    result = run(node, contract=str(contract), **extra.get(node, {}))
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert (
+        last.startswith("vla_ros: ")
+        and "velocty" in last
+        and "did you mean 'velocity'" in last
+        and str(contract) in last
+    )
+
+
+def test_a_joint_missing_from_the_urdf_is_refused_in_one_line(ros_domain: int, tmp_path: Path) -> None:
+    names = [n.replace("elbow", "elbo") for n in load_contract("tabletop_arm").action.names]
+    contract = changed_contract(
+        tmp_path, {"observation/observation.state/names": names, "action/names": names}
+    )
+    result = run("gate_node", contract=str(contract))
+    assert result.returncode == 1
+    assert "joint 'elbo' is not in" in result.stderr.strip().splitlines()[-1]
+
+
+def test_a_checkpoint_for_another_contract_is_refused_before_anything_moves(
+    ros_domain: int, tmp_path: Path
+) -> None:
+    contract = changed_contract(tmp_path, {"observation/observation.wrench.tool/history": 8})
+    result = run("policy_node", contract=str(contract), checkpoint=str(share_path(SHIPPED)))
+    assert result.returncode == 1
+    assert "observation.wrench.tool" in result.stderr.strip().splitlines()[-1]
+
+
+def test_a_checkpoint_without_weights_is_refused(ros_domain: int, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(share_path(SHIPPED), folder)
+    (folder / "model.safetensors").unlink()
+    result = run("policy_node", checkpoint=str(folder))
+    assert result.returncode == 1
+    assert "model.safetensors" in result.stderr.strip().splitlines()[-1]
+
+
+class Watch:
+    """Follows what gate and policy say of themselves."""
+
+    def __init__(self, ros: RosTest) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+        from trajectory_msgs.msg import JointTrajectory
+
+        self.said: dict[str, list[str]] = {}
+        self.commands = ros.collect(JointTrajectory, "/arm_controller/joint_trajectory", 100)
+        ros.node.create_subscription(DiagnosticArray, "/diagnostics", self._hear, 100)
+
+    def _hear(self, message: object) -> None:
+        for status in message.status:  # type: ignore[attr-defined]
+            self.said.setdefault(status.name, []).append(status.message)
+
+    def last(self, node: str) -> str:
+        """Return the newest message of a node."""
+        return self.said.get(node, [""])[-1]
+
+    def still(self) -> bool:
+        """Tell whether the last commands ask for no motion."""
+        last = self.commands[-5:]
+        return len(last) == 5 and all(not any(abs(v) > 1e-6 for v in m.points[0].velocities) for m in last)
+
+
+@contextmanager
+def acting_graph(contract: str) -> Iterator[Graph]:
+    """Bring up the shipped policy driving the simulated arm in real time."""
+    specs = bring_up(
+        contract=contract, task="pick_place", seed=4, checkpoint=str(share_path(SHIPPED)), source="policy"
+    )
+    with Graph(specs) as graph:
+        graph.wait_ready(120.0)
+        yield graph
+
+
+def test_a_camera_that_stops_makes_the_arm_hold_and_diagnostics_name_it(ros: RosTest, tmp_path: Path) -> None:
+    from sensor_msgs.msg import Image
+
+    from vla_ros.ros.qos import COMMAND, SENSOR
+
+    topic = "/relayed/image_raw"
+    contract = changed_contract(tmp_path, {"observation/observation.images.front/topic": topic})
+    publisher = ros.node.create_publisher(Image, topic, COMMAND)
+    relay = ros.node.create_subscription(Image, "/front_camera/color/image_raw", publisher.publish, SENSOR)
+    watch = Watch(ros)
+    with acting_graph(str(contract)):
+        ros.wait_for(
+            lambda: watch.last("gate_node") == "active" and watch.commands, 120, "the policy driving the arm"
+        )
+        ros.node.destroy_subscription(relay)
+        ros.wait_for(lambda: watch.last("gate_node").startswith("hold"), 30, "the gate holding")
+        ros.wait_for(lambda: topic in watch.last("policy_node"), 30, "diagnostics naming the stream")
+        ros.wait_for(watch.still, 30, "commands without motion")
+        ros.node.create_subscription(Image, "/front_camera/color/image_raw", publisher.publish, SENSOR)
+        ros.wait_for(lambda: watch.last("gate_node") == "active", 60, "the policy driving again")
+
+
+def test_a_killed_policy_makes_the_arm_hold_and_a_new_one_resumes(ros: RosTest) -> None:
+    watch = Watch(ros)
+    with acting_graph("tabletop_arm") as graph:
+        ros.wait_for(
+            lambda: watch.last("gate_node") == "active" and watch.commands, 120, "the policy driving the arm"
+        )
+        os.kill(graph.pid("policy_node"), signal.SIGKILL)
+        ros.wait_for(lambda: watch.last("gate_node").startswith("hold"), 30, "the gate holding")
+        ros.wait_for(watch.still, 30, "commands without motion")
+        wait_until(lambda: graph.ended("policy_node"), 10)
+        graph.restart("policy_node")
+        ros.wait_for(lambda: watch.last("gate_node") == "active", 120, "the policy driving again")
+
+
+def test_ctrl_c_ends_the_whole_graph_and_leaves_no_process(ros_domain: int) -> None:
+    command = [sys.executable, "-m", "vla_ros.cli", "up", "--checkpoint", str(share_path(SHIPPED))]
+    process = subprocess.Popen(
+        command,
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "all nodes are active" in line:
+            break
+    else:
+        pytest.fail("".join(lines))
+    mine = f"ROS_DOMAIN_ID={ros_domain}".encode()
+    assert len(processes_with(mine)) >= 4
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode in (0, 130)
+    wait_until(lambda: not processes_with(mine), 20, "no process left")
+
+
+def processes_with(setting: bytes) -> list[int]:
+    """Return the other processes that have this in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                variables = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if setting in variables:
+                found.append(int(entry.name))
+    return found
