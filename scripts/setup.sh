@@ -41,7 +41,8 @@ apt_install() {  # apt_install PACKAGE...: installs them, or says what to type
   command -v apt-get >/dev/null || fail "please install the equivalents of these Debian packages: $*"
   say "installing system packages: $*"
   log=$(mktemp)
-  if ! { as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1; then
+  as_root apt-get update -qq >"$log" 2>&1 || true  # what matters is whether the packages can be had
+  if ! as_root apt-get install -y -qq --no-install-recommends "$@" >>"$log" 2>&1; then
     grep -m1 '^E:' "$log" >&2 || true
     rm -f "$log"
     fail "could not install system packages; as root, run: $by_hand"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vla_ros.errors import VlaRosError
+from vla_ros.ros.graph import STEPS
 from vla_ros.train.command import command as train_command
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i ha
 Lockstep = Annotated[
     bool, typer.Option(help="advance the simulation only when policy and gate have answered")
 ]
+Steps = Annotated[int, typer.Option(help="grid steps between two inferences")]
 ContractName = Annotated[str, typer.Option(help="contract file, or its name in config/contracts")]
 
 
@@ -42,6 +44,44 @@ def contract_check(file: Path) -> None:
         f"{contract.source}: good: {contract.robot}, {len(contract.observation)} streams at {contract.rate:g} Hz, "
         f"{len(contract.action.names)} actions in {contract.action.space}"
     )
+
+
+@bench_app.command("gate")
+def bench_gate(
+    seconds: Annotated[float, typer.Option(help="how long to measure")] = 20.0,
+    load: Annotated[int, typer.Option(help="busy processes beside the gate")] = 2,
+    contract: ContractName = "tabletop_arm",
+) -> None:
+    """Print how steadily the gate keeps its period while other processes are busy."""
+    from vla_ros.ros.bench import gate
+
+    gate(seconds, load, contract)
+
+
+@bench_app.command("transport")
+def bench_transport(
+    seconds: Annotated[float, typer.Option(help="how long to measure")] = 20.0,
+    contract: ContractName = "tabletop_arm",
+    task: str = "pick_place",
+) -> None:
+    """Print the time from an image's capture stamp to the published command, without a model's forward pass."""
+    from vla_ros.ros.bench import transport
+
+    transport(seconds, contract, task)
+
+
+@bench_app.command("realtime")
+def bench_realtime(
+    seconds: Annotated[float, typer.Option(help="how long to measure")] = 30.0,
+    checkpoint: Annotated[Path | None, typer.Option(help="policy to run; default: the shipped one")] = None,
+    task: str = "pick_place",
+    steps: Steps = STEPS,
+) -> None:
+    """Run the whole graph in real time and print how policy, gate and simulation kept their rates."""
+    from vla_ros.paths import share_path
+    from vla_ros.ros.bench_realtime import realtime
+
+    realtime(checkpoint or share_path(SHIPPED), seconds, task, steps=steps)
 
 
 @app.command()
@@ -79,11 +119,12 @@ def collect(
     ),
     contract: ContractName = "tabletop_arm",
     lockstep: Lockstep = True,
+    resume: Annotated[bool, typer.Option("--resume", help="count what the dataset holds and go on with the next seed")] = False,
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate."""
     from vla_ros.ros.collect import collect as run
 
-    run(task=task, episodes=episodes, seed=seed, output=output, contract=contract, lockstep=lockstep)
+    run(task=task, episodes=episodes, seed=seed, output=output, contract=contract, lockstep=lockstep, resume=resume)
 
 
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
@@ -104,7 +145,7 @@ def evaluate(
         Path | None, typer.Option(help="folder for a video and a picture of the first trial")
     ] = None,
     contract: Annotated[str, typer.Option(help="contract of the robot; default: the checkpoint's own")] = "",
-    steps: Annotated[int, typer.Option(help="grid steps between two inferences")] = 1,
+    steps: Steps = STEPS,
     view: Annotated[bool, typer.Option(help="show the front camera in a window")] = False,
 ) -> None:
     """Run seeded trials of a checkpoint and print the success rate with its 95% Wilson interval."""
@@ -129,7 +170,7 @@ def demo(
     """Run the trained policy that ships with the package on the simulated arm."""
     from vla_ros.paths import share_path
 
-    _evaluate(share_path(SHIPPED), task, episodes, seed, lockstep, instruction, report, media, "", 1, view)
+    _evaluate(share_path(SHIPPED), task, episodes, seed, lockstep, instruction, report, media, "", STEPS, view)
 
 
 def _evaluate(

@@ -115,7 +115,7 @@ class Section:
         ):
             raise ContractError(f"{where}: want [low, high] for each of {', '.join(axes)}, got {value!r}")
         pairs = []
-        for axis, (low, high) in zip(axes, value):
+        for axis, (low, high) in zip(axes, value, strict=True):
             lo, hi = self._finite(low, where), self._finite(high, where)
             if lo >= hi:
                 raise ContractError(f"{where}: {axis} is [{lo}, {hi}], want low < high")

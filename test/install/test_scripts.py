@@ -22,7 +22,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def setup(checkout: Path, tools: dict[str, str], **variables: str) -> subprocess.CompletedProcess[str]:
+def run_setup(checkout: Path, tools: dict[str, str], **variables: str) -> subprocess.CompletedProcess[str]:
     """Run setup.sh without a ROS, with ``tools`` (name: shell script) in place of the system's own."""
     folder = checkout / "tools"
     folder.mkdir()
@@ -52,7 +52,7 @@ def test_a_prepared_checkout_is_ready_at_once() -> None:
 
 def test_without_root_it_says_exactly_what_to_install(checkout: Path) -> None:
     tools = {"dpkg-query": "exit 1", "id": "echo 1000", "sudo": "exit 1", "apt-get": "exit 1"}
-    result = setup(checkout, tools)
+    result = run_setup(checkout, tools)
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
         "setup: could not install system packages; as root, run: apt-get update && "
@@ -63,13 +63,13 @@ def test_without_root_it_says_exactly_what_to_install(checkout: Path) -> None:
 def test_only_what_is_missing_is_installed_as_root(checkout: Path) -> None:
     has_all_but_egl = 'case "$3" in libegl1) exit 1;; *) echo "install ok installed";; esac'
     tools = {"dpkg-query": has_all_but_egl, "id": "echo 0", "apt-get": f'echo "$@" >> {checkout}/apt'}
-    result = setup(checkout, tools, PYTHON="/bin/false")  # stops after the system packages
+    result = run_setup(checkout, tools, PYTHON="/bin/false")  # stops after the system packages
     assert result.returncode == 1
     assert (checkout / "apt").read_text().splitlines()[-1] == "install -y -qq --no-install-recommends libegl1"
 
 
 def test_an_unsuitable_python_is_refused_in_one_line(checkout: Path) -> None:
-    result = setup(checkout, {"dpkg-query": 'echo "install ok installed"'}, PYTHON="/bin/false")
+    result = run_setup(checkout, {"dpkg-query": 'echo "install ok installed"'}, PYTHON="/bin/false")
     assert result.returncode == 1
     assert result.stderr.splitlines() == ["setup: PYTHON=/bin/false is not a Python 3.10 - 3.13"]
 
@@ -77,7 +77,7 @@ def test_an_unsuitable_python_is_refused_in_one_line(checkout: Path) -> None:
 def test_a_sourced_ros_whose_rclpy_cannot_be_imported_is_refused_in_one_line(checkout: Path) -> None:
     tools = {"dpkg-query": 'echo "install ok installed"'}
     tools |= {f"python3{minor}": "exit 1" for minor in ("", ".10", ".11", ".12", ".13")}
-    result = setup(checkout, tools, ROS_DISTRO="jazzy", AMENT_PREFIX_PATH="/opt/ros/jazzy")
+    result = run_setup(checkout, tools, ROS_DISTRO="jazzy", AMENT_PREFIX_PATH="/opt/ros/jazzy")
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "ROS jazzy is sourced, but no Python 3.10 - 3.13 here imports its rclpy" in result.stderr

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from recordings import FRONT
 from rich.console import Console
+from ros_support import wait_until
 
 from vla_ros.data import Dataset
 
 SEEDS = (1000, 1001)
-PERIOD = 33_333_333
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +91,43 @@ def test_the_same_seed_gives_the_same_episode_and_resume_goes_on_with_the_next(
 def test_poses_can_be_taught_as_well(module_domain: int, tmp_path: Path) -> None:
     from vla_ros.ros.collect import collect
 
-    collect(
-        "reach", 1, 7, tmp_path / "poses", contract="tabletop_arm_ee", console=Console(file=io.StringIO())
-    )
+    collect("reach", 1, 7, tmp_path / "poses", contract="tabletop_arm_ee", console=Console(file=io.StringIO()))
     data = Dataset(tmp_path / "poses")
     action = data.column("action")
     assert data.features["action"].names == data.contract.action.names
     assert np.linalg.norm(action[:, 3:7], axis=1) == pytest.approx(np.ones(len(action)), abs=1e-5)
     assert np.abs(action[-1, :3] - action[0, :3]).max() > 0.02
+
+
+def test_ctrl_c_keeps_what_was_saved_and_leaves_no_process(module_domain: int, tmp_path: Path) -> None:
+    root = tmp_path / "interrupted"
+    command = [sys.executable, "-m", "vla_ros.cli", "collect", "--task", "reach", "--episodes", "50"]
+    process = subprocess.Popen([*command, "--output", str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: saved(root) >= 1, deadline=90, what="the first episode")
+    children = descendants(process.pid)
+    assert len(children) >= 4
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode in (0, 130)
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    data = Dataset(root)
+    assert data.num_episodes >= 1
+    for e in data.episodes:
+        assert len(data.frames(FRONT, e.index)) == e.length == len(data.column("action", e.index))
+
+
+def saved(root: Path) -> int:
+    info = root / "meta/info.json"
+    return int(json.loads(info.read_text())["total_episodes"]) if info.exists() else 0
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes started by `pid`."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+        except OSError:
+            continue
+    return found

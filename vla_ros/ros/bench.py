@@ -45,9 +45,9 @@ threading.Event().wait()
 
 def gate(seconds: float = 20.0, load: int = 2, contract: str = "tabletop_arm") -> None:
     """Print the gate's period with nothing else running, then with `load` busy threads in another process."""
-    print(_machine())
+    print(machine())
     specs = [spec for spec in bring_up(contract, sim=False, source="policy") if spec.name == "gate_node"]
-    with Graph(specs) as graph, _node() as node:
+    with Graph(specs) as graph, node_spun_aside() as node:
         graph.wait_ready()
         arm = StandInArm(node, load_contract(contract))
         _wait(lambda: arm.gate_values.get("state") == "active", "the gate following the chunks")
@@ -62,8 +62,8 @@ def transport(seconds: float = 20.0, contract: str = "tabletop_arm", task: str =
     """Print the time from a camera's capture stamp to the command that follows from it, without a forward
     pass.
     """
-    print(_machine())
-    with Graph(bring_up(contract, task=task, source="policy")) as graph, _node() as node:
+    print(machine())
+    with Graph(bring_up(contract, task=task, source="policy")) as graph, node_spun_aside() as node:
         graph.wait_ready()
         policy = StandInPolicy(node, load_contract(contract))
         end = time.monotonic() + START_DEADLINE
@@ -79,7 +79,7 @@ def transport(seconds: float = 20.0, contract: str = "tabletop_arm", task: str =
 
 
 @contextmanager
-def _node() -> Iterator[Node]:
+def node_spun_aside() -> Iterator[Node]:
     """Yield a node that is spun in a thread of its own."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node, executor = Node("bench"), make_executor()
@@ -138,6 +138,7 @@ def _wait(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Return one line that says what the figures were measured on."""
     python, load = platform.python_version(), os.getloadavg()[0]
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {python}, load {load:.1f}"

@@ -12,7 +12,7 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_ros.contract import load_contract
 from vla_ros.evaluate.report import Report, Trial, seeds
 from vla_ros.ros.film import Film
-from vla_ros.ros.graph import bring_up
+from vla_ros.ros.graph import STEPS, bring_up
 from vla_ros.ros.qos import COMMAND
 from vla_ros.ros.trials import TrialDriver
 from vla_ros.ros.up import Graph
@@ -30,7 +30,7 @@ class Evaluation:
     lockstep: bool
     instruction: str | None = None
     contract: str = ""  # default: the checkpoint's own
-    steps: int = 1
+    steps: int = STEPS
     media: Path | None = None
     view: bool = False
 
@@ -78,7 +78,8 @@ def evaluate(setting: Evaluation, say: Callable[[str], None] = print) -> Report:
                         film.write(video, picture)
                         say(f"video {video}, picture {picture}")
                 say(
-                    f"trial {index + 1}/{setting.episodes} seed {seed}: {trial.outcome} after {trial.seconds:.1f} s: {trial.instruction}"
+                    f"trial {index + 1}/{setting.episodes} seed {seed}: {trial.outcome} after {trial.seconds:.1f} s:"
+                    f" {trial.instruction}"
                 )
             driver.select("")
     return Report(setting.task, str(setting.checkpoint), setting.lockstep, tuple(trials))

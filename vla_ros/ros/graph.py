@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 
 from vla_ros.contract import load_contract
 
+# A policy that is asked at every step and of whose chunk only the start is ever executed hardly gets going: a
+# demonstration starts slowly. Executing a quarter of a second of each chunk is enough.
+STEPS = 8
+
 Value = bool | int | float | str  # of a ROS parameter
 
 
@@ -34,7 +38,7 @@ def bring_up(
     checkpoint: str | None = None,
     device: str = "cpu",
     threads: int = 1,
-    steps: int = 1,
+    steps: int = STEPS,
     teleop: str | None = None,
     record: str | None = None,
     codec: str | None = None,
@@ -60,7 +64,7 @@ def bring_up(
         scene: dict[str, Value] = {"task": task, "seed": seed, "instruction": instruction}
         nodes.append(_node("mujoco_node", common | scene, nice=-5, required=True))
     gate: dict[str, Value] = {"source": source, "executor": executor}
-    if steps != 1:
+    if checkpoint is not None:
         gate["source_period"] = steps / load_contract(contract).rate
     nodes.append(_node("gate_node", common | gate, nice=-10, required=True))
     if teleop is not None:

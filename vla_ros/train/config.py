@@ -39,7 +39,7 @@ class TrainingConfig:
     brightness: float = 0.15
     contrast: float = 0.15
     paraphrase: float = 0.5
-    state_noise: float = 0.05
+    state_noise: float = 0.02
     state_drop: float = 0.0
     validation: float = 0.05
     validate_every: int = 1000

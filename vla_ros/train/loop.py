@@ -64,7 +64,8 @@ def train(
 ) -> TrainResult:
     """Train a policy on a dataset and write its checkpoint folder to `output`.
 
-    dataset: a LeRobot v3 folder, several of one contract, or an open one. policy: name or file under config/policies. steps, batch and
+    dataset: a LeRobot v3 folder, several of one contract, or an open one. policy: name or file under
+    config/policies. steps, batch and
     `overrides` ("training.learning_rate", "model.targets.mode", ...) replace what the file says. resume:
     continue from `output`'s last saved step. until: save and stop at this step, to be resumed later.
     contract: train for this one instead of the dataset's (joint_position demonstrations as ee_pose).
