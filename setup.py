@@ -60,7 +60,7 @@ setup(
     install_requires=[
         "av>=12.0",
         "numpy>=2.0",
-        "opencv-python-headless>=4.10",
+        "opencv-python>=4.10",
         "pin>=3.1",
         "pyarrow>=15.0",
         "pyyaml>=6.0",

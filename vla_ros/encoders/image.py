@@ -107,8 +107,9 @@ class Stage(nn.Module):
 class SpatialSoftmax(nn.Module):
     """Where each of K features is: expected image coordinates in [-1, 1] (Finn et al. 2016).
 
-    What a feature looks for is learned, plus a part that the instruction says: a product of words and pixels, from
-    which "the red one" is learned in a fraction of the steps that scaling and shifting features takes.
+    What a feature looks for is learned, plus a part that the instruction says: a product of words and
+    pixels, from which "the red one" is learned in a fraction of the steps that scaling and shifting features
+    takes.
     """
 
     grid: Tensor
@@ -152,16 +153,13 @@ class FilmCnn(Encoder):
         strides = settings.strides or (2,) * len(settings.blocks)
         depth = len(settings.blocks) if settings.patches else self.keypoint_stage
         self.stages = nn.ModuleList(
-            Stage(channels[i], channels[i + 1], strides[i], settings.blocks[i], condition)
-            for i in range(depth)
+            Stage(channels[i], channels[i + 1], strides[i], settings.blocks[i], condition) for i in range(depth)
         )
         shapes = _map_shapes(settings.size, (settings.stem_stride, *strides))
         if self.keypoint_stage:
             at = self.keypoint_stage
             self.points = SpatialSoftmax(channels[at], k, *shapes[at], condition)
-            self.point_token = nn.Sequential(
-                nn.Linear(3 * k, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-            )
+            self.point_token = nn.Sequential(nn.Linear(3 * k, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.patch: nn.Linear | None = None
         if settings.patches:
             self.patch = nn.Linear(channels[depth], width)

@@ -37,9 +37,7 @@ class ByteInstruction(Encoder):
         self.first = nn.Conv1d(settings.embedding, settings.hidden, 7, padding=3)
         self.second = nn.Conv1d(settings.hidden, settings.hidden, 5, padding=2)
         self.scores = nn.Conv1d(settings.hidden, settings.heads, 1)
-        self.out = nn.Sequential(
-            nn.Linear(settings.heads * settings.hidden, width), nn.GELU(), nn.Linear(width, width)
-        )
+        self.out = nn.Sequential(nn.Linear(settings.heads * settings.hidden, width), nn.GELU(), nn.Linear(width, width))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:

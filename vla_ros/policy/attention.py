@@ -31,9 +31,7 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         batch, count, width = x.shape
-        return x.view(batch, count, self.heads, width // self.heads).transpose(
-            1, 2
-        )  # [B, heads, T, width / heads]
+        return x.view(batch, count, self.heads, width // self.heads).transpose(1, 2)  # [B, heads, T, width / heads]
 
 
 class Layer(nn.Module):

@@ -58,9 +58,7 @@ def save_checkpoint(
     replace(folder / CONTRACT, lambda p: p.write_text(contract.text, encoding="utf-8"))
     replace(folder / CONFIG, lambda p: p.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8"))
     replace(folder / NORMALISER, normaliser.save)
-    replace(
-        folder / TRAINING, lambda p: p.write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
-    )
+    replace(folder / TRAINING, lambda p: p.write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8"))
     replace(folder / MODEL, lambda p: save_file(tensors, p))
 
 
@@ -69,9 +67,7 @@ def load_native(folder: Path, device: str = "cpu") -> NativePolicy:
     for name in (CONFIG, CONTRACT, MODEL, NORMALISER):
         if not (folder / name).is_file():
             what = "is not a folder" if not folder.is_dir() else f"has no {name}"
-            raise CheckpointError(
-                f"checkpoint '{folder}' {what}; want {CONFIG}, {CONTRACT}, {MODEL}, {NORMALISER}"
-            )
+            raise CheckpointError(f"checkpoint '{folder}' {what}; want {CONFIG}, {CONTRACT}, {MODEL}, {NORMALISER}")
     config, contract = read_config(folder), read_contract(folder)
     try:
         model = ActionModel(config, contract)
@@ -79,9 +75,7 @@ def load_native(folder: Path, device: str = "cpu") -> NativePolicy:
         raise CheckpointError(f"checkpoint '{folder}' contradicts itself: {error}") from None
     load_weights(model, folder / MODEL)
     normaliser = Normaliser.load(folder / NORMALISER)
-    needed = {s.key for s in config.streams(contract) if s.kind in ("joints", "wrench", "taxels")} | {
-        "action"
-    }
+    needed = {s.key for s in config.streams(contract) if s.kind in ("joints", "wrench", "taxels")} | {"action"}
     for key in sorted(needed):
         if key not in normaliser.keys:
             raise CheckpointError(f"{folder / NORMALISER}: {unknown_name('key', key, normaliser.keys)}")
@@ -144,9 +138,7 @@ def choose_device(name: str) -> torch.device:
     except RuntimeError:
         raise PolicyError(f"unknown device '{name}'; valid: auto, cpu, cuda, cuda:0, ...") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise PolicyError(
-            f"device '{name}' is not available: torch {torch.__version__} sees no GPU; valid: auto, cpu"
-        )
+        raise PolicyError(f"device '{name}' is not available: torch {torch.__version__} sees no GPU; valid: auto, cpu")
     return device
 
 

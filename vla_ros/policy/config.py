@@ -45,6 +45,8 @@ class PolicyConfig:
     ("observation.images.*") to the encoder of each stream it matches; streams that nothing matches are not
     read.
     optional: key patterns of streams the policy can do without; training drops them with probability `drop`.
+    goal: weight of the loss of predicting the action at the next keyframe (see `vla_ros.train.keyframes`), which
+    then becomes a token of the backbone; 0 for none.
     """
 
     encoders: Mapping[str, Part]
@@ -55,6 +57,7 @@ class PolicyConfig:
     targets: TargetSettings = field(default_factory=TargetSettings)
     optional: tuple[str, ...] = ()
     drop: float = 0.1
+    goal: float = 0.0
 
     def encoder_for(self, stream: StreamSpec) -> Part | None:
         """Return the first encoder whose key or pattern matches the stream; None if the policy does not read
@@ -83,8 +86,7 @@ class PolicyConfig:
             kinds = ENCODERS.get(part).kinds
             if stream.kind not in kinds:
                 raise PolicyError(
-                    f"encoders: '{part.type}' reads {', '.join(kinds)}, "
-                    f"but '{stream.key}' is of kind '{stream.kind}'"
+                    f"encoders: '{part.type}' reads {', '.join(kinds)}, but '{stream.key}' is of kind '{stream.kind}'"
                 )
             chosen.append(stream)
         return tuple(sorted(chosen, key=lambda s: s.kind != "text"))
@@ -119,6 +121,7 @@ def parse_policy(data: Any, where: str) -> PolicyConfig:
         targets=rest.targets,
         optional=rest.optional,
         drop=rest.drop,
+        goal=rest.goal,
     )
 
 
@@ -131,12 +134,11 @@ class _Rest:
     targets: TargetSettings = field(default_factory=TargetSettings)
     optional: tuple[str, ...] = ()
     drop: float = 0.1
+    goal: float = 0.0
 
     def __post_init__(self) -> None:
         if self.width < 8 or self.chunk < 1 or not 0.0 <= self.drop < 1.0:
-            raise ValueError(
-                f"want width >= 8, chunk >= 1, 0 <= drop < 1; got {self.width}, {self.chunk}, {self.drop}"
-            )
+            raise ValueError(f"want width >= 8, chunk >= 1, 0 <= drop < 1; got {self.width}, {self.chunk}, {self.drop}")
 
 
 def policy_file(path_or_name: str | Path) -> Path:

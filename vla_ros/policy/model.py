@@ -37,15 +37,72 @@ class ActionModel(nn.Module):
             self.encoders[_module_name(stream.key)] = ENCODERS.get(part)(part.settings, stream, config.width)
         self.types = truncated_normal(len(streams), config.width)
         self.no_text = nn.Parameter(torch.zeros(config.width))
+        actions = len(contract.action.names)
+        self.goal_weight = config.goal
+        self.goal: nn.Module | None = None
+        if config.goal > 0.0:
+            self.goal = nn.Sequential(
+                nn.Linear(len(streams) * config.width, 256),
+                nn.GELU(),
+                nn.Linear(256, 256),
+                nn.GELU(),
+                nn.Linear(256, actions),
+            )
+            self.goal_token = nn.Linear(actions, config.width)
+            self.absent = nn.Parameter(torch.zeros(1, config.width))
         self.backbone = BACKBONES.get(config.backbone)(config.backbone.settings, config.width)
-        shape = DecoderShape(config.width, config.chunk, len(contract.action.names), contract.state.shape[0])
+        shape = DecoderShape(config.width, config.chunk, actions, contract.state.shape[0])
         self.decoder = DECODERS.get(config.decoder)(config.decoder.settings, shape)
 
-    def features(
-        self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
-    ) -> TokenGroup:
+    def features(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> TokenGroup:
         """Return the backbone's features of a batch."""
-        groups = []
+        return self._features(inputs, present)[0]
+
+    def loss(
+        self,
+        inputs: Mapping[str, Tensor],
+        actions: Tensor,
+        valid: Tensor,
+        present: Mapping[str, Tensor] | None = None,
+        goals: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the loss terms for normalised actions [B, H, D], valid bool [B, H], and normalised goals [B, D]."""
+        features, goal = self._features(inputs, present)
+        terms = self.decoder.loss(features, inputs[self.state_key], actions, valid)
+        if goal is not None and goals is not None:
+            terms["goal"] = (goal - goals).abs().mean()
+            terms["loss"] = terms["loss"] + self.goal_weight * terms["goal"]
+        return terms
+
+    def sample(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return normalised actions, float32 [B, H, D]."""
+        return self.decoder.sample(self.features(inputs))
+
+    def _features(
+        self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None
+    ) -> tuple[TokenGroup, Tensor | None]:
+        groups = self._encode(inputs, present)
+        goal: Tensor | None = None
+        if self.goal is not None:
+            seen = [self._summary(groups.get(key), inputs) for key in self.keys]
+            goal = self.goal(torch.cat(seen, dim=1)).float()
+            groups["goal"] = TokenGroup(self.goal_token(goal.to(seen[0].dtype)).unsqueeze(1))
+        features: TokenGroup = self.backbone(list(groups.values()))
+        return features, goal
+
+    def _summary(self, group: TokenGroup | None, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the mean of a stream's present tokens, [B, width]; a learned stand-in where there is none."""
+        if group is None:
+            return self.absent.expand(next(iter(inputs.values())).shape[0], -1)
+        if group.mask is None:
+            return group.tokens.mean(dim=1)
+        weight = group.mask.unsqueeze(2).to(group.tokens.dtype)
+        count = weight.sum(dim=1)
+        mean = (group.tokens * weight).sum(dim=1) / count.clamp(min=1.0)
+        return torch.where(count > 0, mean, self.absent.to(mean.dtype))
+
+    def _encode(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None) -> dict[str, TokenGroup]:
+        groups: dict[str, TokenGroup] = {}
         condition: Tensor | None = None
         for number, key in enumerate(self.keys):
             if key not in inputs:
@@ -60,23 +117,8 @@ class ActionModel(nn.Module):
             if here is not None:
                 everywhere = here[:, None].expand(group.tokens.shape[:2])
                 mask = everywhere if mask is None else mask & everywhere
-            groups.append(TokenGroup(group.tokens + self.types[number], mask))
-        features: TokenGroup = self.backbone(groups)
-        return features
-
-    def loss(
-        self,
-        inputs: Mapping[str, Tensor],
-        actions: Tensor,
-        valid: Tensor,
-        present: Mapping[str, Tensor] | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the decoder's loss terms for normalised actions [B, H, D], valid bool [B, H]."""
-        return self.decoder.loss(self.features(inputs, present), inputs[self.state_key], actions, valid)
-
-    def sample(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return normalised actions, float32 [B, H, D]."""
-        return self.decoder.sample(self.features(inputs))
+            groups[key] = TokenGroup(group.tokens + self.types[number], mask)
+        return groups
 
     def parameter_count(self) -> int:
         """Return the number of learned numbers."""

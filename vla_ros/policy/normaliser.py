@@ -42,9 +42,7 @@ class Normaliser:
 
     def to(self, device: torch.device) -> Normaliser:
         """Return the same statistics on a device."""
-        return Normaliser(
-            {key: (mean.to(device), std.to(device)) for key, (mean, std) in self._stats.items()}
-        )
+        return Normaliser({key: (mean.to(device), std.to(device)) for key, (mean, std) in self._stats.items()})
 
     def normalise(self, key: str, value: Tensor) -> Tensor:
         """Return the value of `key` without unit, float32."""
@@ -77,9 +75,7 @@ class Normaliser:
             keys = {name.rsplit(".", 1)[0] for name in tensors}
             return Normaliser({key: (tensors[f"{key}.mean"], tensors[f"{key}.std"]) for key in sorted(keys)})
         except (OSError, KeyError, SafetensorError) as error:
-            raise CheckpointError(
-                f"normaliser '{path}' cannot be read: {' '.join(str(error).split())}"
-            ) from None
+            raise CheckpointError(f"normaliser '{path}' cannot be read: {' '.join(str(error).split())}") from None
 
     def _get(self, key: str) -> tuple[Tensor, Tensor]:
         if key not in self._stats:

@@ -88,9 +88,7 @@ class Preprocess:
             if key in invalid or key not in values:
                 if key in self.optional:
                     continue
-                raise ObservationError(
-                    f"the policy needs '{key}': {invalid.get(key, 'absent from the observation')}"
-                )
+                raise ObservationError(f"the policy needs '{key}': {invalid.get(key, 'absent from the observation')}")
             out[key] = step(values[key])
         return out
 

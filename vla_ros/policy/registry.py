@@ -53,8 +53,7 @@ class Registry(Generic[T]):
         """
         if not isinstance(data, Mapping) or "type" not in data:
             raise PolicyError(
-                f"{where}: want a mapping with 'type', one of {', '.join(sorted(self._entries))}; "
-                f"got {data!r}"
+                f"{where}: want a mapping with 'type', one of {', '.join(sorted(self._entries))}; got {data!r}"
             )
         name = str(data["type"])
         settings, _ = self._entry(name, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -21,6 +22,8 @@ class Film:
     """Keeps the frames that arrive on `topic` between `start` and `stop`; shows them live if `view`."""
 
     def __init__(self, node: Node, topic: str, *, view: bool = False) -> None:
+        if view and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise VlaRosError("a window needs a screen: neither DISPLAY nor WAYLAND_DISPLAY is set; leave --view out")
         self._node, self._topic, self._view = node, topic, view
         self._frames: list[npt.NDArray[np.uint8]] = []
         self._lock = threading.Lock()

@@ -25,6 +25,7 @@ class Batch:
     actions: Tensor
     valid: Tensor
     present: dict[str, Tensor]
+    goals: Tensor  # [B, D] in physical units: the action at the next keyframe
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Rows:
     task: Tensor
     actions: Tensor
     end: Tensor
+    goals: Tensor  # float32 [N, D]
 
     def to(self, device: torch.device, images: bool) -> Rows:
         """Return the rows on a device; the images only if `images`."""
@@ -55,6 +57,7 @@ class Rows:
             self.task.to(device),
             self.actions.to(device),
             self.end.to(device),
+            self.goals.to(device),
         )
 
 
@@ -88,14 +91,10 @@ class Sampler:
 
     def at(self, index: Tensor) -> Batch:
         """Return the samples of rows `index`, int64 [B], as inference sees them."""
-        streams = {
-            key: images[index.to(images.device)].to(self.device) for key, images in self.rows.images.items()
-        }
+        streams = {key: images[index.to(images.device)].to(self.device) for key, images in self.rows.images.items()}
         return self._batch(index, streams, torch.zeros_like(index), {})
 
-    def _batch(
-        self, index: Tensor, streams: dict[str, Tensor], reading: Tensor, present: dict[str, Tensor]
-    ) -> Batch:
+    def _batch(self, index: Tensor, streams: dict[str, Tensor], reading: Tensor, present: dict[str, Tensor]) -> Batch:
         rows = self.rows
         streams |= {key: values[index] for key, values in rows.numbers.items()}
         if rows.text_key is not None:
@@ -106,7 +105,7 @@ class Sampler:
         actions = rows.actions[torch.minimum(wanted, end - 1)]
         if self.config.end == "hold":
             valid = torch.ones_like(valid)
-        return Batch(streams, actions, valid, present)
+        return Batch(streams, actions, valid, present, rows.goals[index])
 
     def _augmented(self, images: Tensor, index: Tensor) -> Tensor:
         count, width = len(index), images.shape[2]

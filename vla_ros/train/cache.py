@@ -46,18 +46,14 @@ def cached_frames(
     return np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
 
 
-def _fill(
-    data: TrainingData, key: str, resize: Any, out: npt.NDArray[np.uint8], progress: Progress | None
-) -> None:
+def _fill(data: TrainingData, key: str, resize: Any, out: npt.NDArray[np.uint8], progress: Progress | None) -> None:
     lengths = [episode.length for episode in data.episodes]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(int)
 
     def decode(episode: int) -> None:
         frames = data.frames(key, episode)
         if len(frames) != lengths[episode]:
-            raise DatasetError(
-                f"'{key}' has {len(frames)} frames in episode {episode}, want {lengths[episode]}"
-            )
+            raise DatasetError(f"'{key}' has {len(frames)} frames in episode {episode}, want {lengths[episode]}")
         for row, frame in enumerate(frames, start=starts[episode]):
             out[row] = resize(frame)
 

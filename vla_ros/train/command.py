@@ -11,22 +11,16 @@ from vla_ros.errors import PolicyError
 
 
 def command(
-    dataset: Annotated[
-        list[Path], typer.Option(help="LeRobot v3 dataset folder; repeat to train on several")
-    ],
+    dataset: Annotated[list[Path], typer.Option(help="LeRobot v3 dataset folder; repeat to train on several")],
     output: Annotated[Path, typer.Option(help="checkpoint folder to write")],
     policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act",
     steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,
     batch: Annotated[int | None, typer.Option(help="samples a step; default: the policy file's")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
     seed: Annotated[int, typer.Option(help="of the weights, the held-out episodes and every draw")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="continue from the last saved step in OUTPUT")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue from the last saved step in OUTPUT")] = False,
     until: Annotated[int | None, typer.Option(help="save and stop at this step, to be resumed later")] = None,
-    contract: Annotated[
-        str | None, typer.Option(help="train for this contract, such as tabletop_arm_ee")
-    ] = None,
+    contract: Annotated[str | None, typer.Option(help="train for this contract, such as tabletop_arm_ee")] = None,
     cache: Annotated[Path | None, typer.Option(help="keep decoded frames here for the next training")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="torch.compile the loss")] = False,
     set_: Annotated[

@@ -63,14 +63,13 @@ class Learner:
 
     def step(self, number: int, sampler: Sampler, among: Tensor) -> dict[str, Tensor]:
         """Do optimiser step `number`; return its loss terms, on the device (nothing here waits for it)."""
-        torch.manual_seed(
-            self.seed * 1_000_003 + number
-        )  # so a resumed training draws what it would have drawn
+        torch.manual_seed(self.seed * 1_000_003 + number)  # so a resumed training draws what it would have drawn
         self.model.train()
         batch = self._disturbed(sampler.draw(among, self.config.batch))
         inputs, actions = self._inputs(batch)
         with self._autocast:
-            terms = self._loss(inputs, actions, batch.valid, batch.present)
+            goals = self.normaliser.normalise("goal", batch.goals)
+            terms = self._loss(inputs, actions, batch.valid, batch.present, goals)
         terms["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip, foreach=True)
         for group in self.optimiser.param_groups:
@@ -94,9 +93,7 @@ class Learner:
             with self._autocast:
                 predicted = self.ema.sample(inputs)
             error = (predicted - wanted).abs()
-            physical = (
-                self.normaliser.restore(ACTION, predicted) - self.normaliser.restore(ACTION, wanted)
-            ).abs()
+            physical = (self.normaliser.restore(ACTION, predicted) - self.normaliser.restore(ACTION, wanted)).abs()
             sums += len(part) * torch.stack([error.mean(), physical[:, 0].mean(), physical[:, -1].mean()])
         return dict(zip(("l1", "first", "last"), (sums / len(rows)).tolist(), strict=True))
 

@@ -131,13 +131,10 @@ class _Run:
                 loss = means["loss"]
                 if not np.isfinite(loss):
                     raise PolicyError(
-                        f"the loss is {loss} at step {done}: lower training.learning_rate "
-                        f"({self.config.learning_rate})"
+                        f"the loss is {loss} at step {done}: lower training.learning_rate ({self.config.learning_rate})"
                     )
                 now = time.perf_counter()
-                self.report.step(
-                    done, total, {**means, "rate": self.config.rate_at(number)}, counted / (now - since)
-                )
+                self.report.step(done, total, {**means, "rate": self.config.rate_at(number)}, counted / (now - since))
                 sums, counted, since = {}, 0, now
             if done % self.config.validate_every == 0 or done == total:
                 self._validate(done)
@@ -201,9 +198,7 @@ def _fits(prepared: Prepared, device: torch.device) -> bool:
     return sum(images.numel() for images in prepared.rows.images.values()) < 0.6 * free
 
 
-def _facts(
-    dataset: Any, data: TrainingData, seed: int, config: TrainingConfig, learner: Learner
-) -> dict[str, Any]:
+def _facts(dataset: Any, data: TrainingData, seed: int, config: TrainingConfig, learner: Learner) -> dict[str, Any]:
     return {
         "command": shlex.join(sys.argv),
         "dataset": _names(dataset),

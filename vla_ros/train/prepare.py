@@ -21,9 +21,11 @@ from vla_ros.policy.targets import Targets
 from vla_ros.train.batches import Rows
 from vla_ros.train.cache import Progress, cached_frames
 from vla_ros.train.config import TrainingConfig
+from vla_ros.train.keyframes import goals
 from vla_ros.train.source import EpisodeLike, TrainingData
 from vla_ros.train.text import variants
 
+GOAL = "goal"  # key of the normaliser
 READINGS = 32  # of each instruction, the recorded one among them
 
 
@@ -66,6 +68,8 @@ def prepare(
         numbers[contract.state.key] = state
     fitted: dict[str, npt.NDArray[np.floating]] = {key: value[train] for key, value in numbers.items()}
     fitted["action"] = _targets(policy, contract, actions, state, end, train)
+    goal = goals(actions, lengths, contract.action.names)
+    fitted[GOAL] = goal[train]
     normaliser = Normaliser.fit(fitted)
 
     steps = Preprocess(policy, contract, normaliser)
@@ -93,6 +97,7 @@ def prepare(
         task,
         torch.from_numpy(actions),
         torch.from_numpy(end),
+        torch.from_numpy(goal),
     )
     return Prepared(rows, torch.from_numpy(train), torch.from_numpy(validate), normaliser)
 
@@ -103,9 +108,7 @@ def fingerprint(data: TrainingData) -> str:
     digest = hashlib.sha256(data.contract.text.encode())
     digest.update(json.dumps([[e.length, e.task] for e in data.episodes]).encode())
     digest.update(np.ascontiguousarray(np.asarray(data.column("action"), dtype=np.float32)).tobytes())
-    digest.update(
-        np.ascontiguousarray(np.asarray(data.column(data.contract.state.key), dtype=np.float32)).tobytes()
-    )
+    digest.update(np.ascontiguousarray(np.asarray(data.column(data.contract.state.key), dtype=np.float32)).tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -116,9 +119,7 @@ def _check_size(data: TrainingData) -> None:
     if total != data.num_frames:
         raise DatasetError(f"the episodes have {total} rows together, the dataset {data.num_frames}")
     if abs(data.fps - data.contract.rate) > 1e-6:
-        raise DatasetError(
-            f"the dataset has {data.fps} rows a second, its contract says {data.contract.rate}"
-        )
+        raise DatasetError(f"the dataset has {data.fps} rows a second, its contract says {data.contract.rate}")
 
 
 def _held_out(episodes: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:

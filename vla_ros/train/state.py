@@ -34,9 +34,7 @@ def save_state(
     replace(folder / FILE, lambda path: save_file(plain, path, metadata={"facts": json.dumps(facts)}))
 
 
-def load_state(
-    folder: Path, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer
-) -> dict[str, Any]:
+def load_state(folder: Path, model: nn.Module, ema: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Restore what `save_state` wrote, in place; return its facts. Raises CheckpointError."""
     path = folder / FILE
     if not path.is_file():
@@ -49,15 +47,11 @@ def load_state(
         ema.load_state_dict(_under("ema", tensors))
         _restore_moments(model, optimiser, tensors)
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"'{path}' cannot be resumed from: {' '.join(str(error).split())[:300]}"
-        ) from None
+        raise CheckpointError(f"'{path}' cannot be resumed from: {' '.join(str(error).split())[:300]}") from None
     return facts
 
 
-def _restore_moments(
-    model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
-) -> None:
+def _restore_moments(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     numbers = {id(p): i for i, p in enumerate(p for group in optimiser.param_groups for p in group["params"])}
     state = optimiser.state_dict()
     for name, parameter in model.named_parameters():

@@ -48,9 +48,7 @@ class CvaeChunk(Decoder):
         self.style_action = nn.Linear(shape.action, width)
         self.style_token = truncated_normal(1, 1, width)
         self.register_buffer("style_positions", sine_positions(shape.chunk, width), persistent=False)
-        self.style = nn.ModuleList(
-            Layer(width, s.heads, s.feedforward, s.dropout) for _ in range(s.style_layers)
-        )
+        self.style = nn.ModuleList(Layer(width, s.heads, s.feedforward, s.dropout) for _ in range(s.style_layers))
         self.style_norm = nn.LayerNorm(width)
         self.style_out = nn.Linear(width, 2 * s.latent)
         self.latent_in = nn.Linear(s.latent, width)
@@ -80,9 +78,7 @@ class CvaeChunk(Decoder):
     def _posterior(self, state: Tensor, actions: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         batch = actions.shape[0]
         steps = self.style_action(actions) + self.style_positions
-        x = torch.cat(
-            [self.style_token.expand(batch, -1, -1), self.style_state(state).unsqueeze(1), steps], dim=1
-        )
+        x = torch.cat([self.style_token.expand(batch, -1, -1), self.style_state(state).unsqueeze(1), steps], dim=1)
         mask = torch.cat([torch.ones_like(valid[:, :1]).expand(-1, 2), valid], dim=1)
         for layer in self.style:
             x = layer(x, mask)
