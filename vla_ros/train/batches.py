@@ -79,15 +79,29 @@ class Sampler:
         self.drop = drop
         self.device = device
         self._steps = torch.arange(chunk, device=device)
+        self._early: tuple[Tensor, Tensor] | None = None  # the rows last drawn among, and the early ones of them
 
     def draw(self, among: Tensor, count: int) -> Batch:
         """Return `count` augmented samples of the rows `among`, int64 [n], drawn with replacement."""
         index = among[torch.randint(len(among), (count,), device=self.device)]
+        if self.config.early > 0.0:
+            begun = self._beginnings(among)
+            other = begun[torch.randint(len(begun), (count,), device=self.device)]
+            index = torch.where(torch.rand(count, device=self.device) < self.config.early, other, index)
         reading = torch.randint(self.rows.text.shape[1], (count,), device=self.device)
         reading = reading * (torch.rand(count, device=self.device) < self.config.paraphrase)
         streams = {key: self._augmented(images, index) for key, images in self.rows.images.items()}
         present = {key: torch.rand(count, device=self.device) >= self.drop for key in sorted(self.optional)}
         return self._batch(index, streams, reading, present)
+
+    def _beginnings(self, among: Tensor) -> Tensor:
+        """Return those of the rows `among` that lie near the start of their episode."""
+        if self._early is None or self._early[0] is not among:
+            ends = torch.unique(self.rows.end)
+            starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+            since = among - starts[torch.searchsorted(ends, among, right=True)]
+            self._early = (among, among[since < self.config.early_rows])
+        return self._early[1]
 
     def at(self, index: Tensor) -> Batch:
         """Return the samples of rows `index`, int64 [B], as inference sees them."""

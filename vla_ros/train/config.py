@@ -21,6 +21,8 @@ class TrainingConfig:
     shift: largest random image shift, as a fraction of the image's width. brightness, contrast: largest
     relative change. Hue is never changed: instructions name colours. paraphrase: chance that an instruction
     is seen with made-up words between its own, so that unknown words are ignored.
+    early: share of the samples drawn from the first `early_rows` rows of an episode, where the pictures alone tell
+    where to go; later the arm's own motion tells, and a network that sees mostly that never learns to look.
     state_noise: of the measured state, in its standard deviations. state_drop: chance that a sample hides it.
     validation: fraction of the episodes held out. validate_every, save_every, log_every: steps.
     """
@@ -39,6 +41,8 @@ class TrainingConfig:
     brightness: float = 0.15
     contrast: float = 0.15
     paraphrase: float = 0.5
+    early: float = 0.0
+    early_rows: int = 30
     state_noise: float = 0.02
     state_drop: float = 0.0
     validation: float = 0.05
@@ -47,10 +51,10 @@ class TrainingConfig:
     log_every: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every", "save_every", "log_every", "learning_rate", "clip"):
+        for name in ("steps", "batch", "validate_every", "save_every", "log_every", "learning_rate", "clip", "early_rows"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, want a positive number")
-        fractions = ("ema", "validation", "shift", "brightness", "contrast", "paraphrase")
+        fractions = ("ema", "validation", "shift", "brightness", "contrast", "paraphrase", "early")
         for name in (*fractions, "state_noise", "state_drop"):
             if not 0.0 <= getattr(self, name) < 1.0 and (name, getattr(self, name)) != ("paraphrase", 1.0):
                 raise ValueError(f"{name} is {getattr(self, name)}, want at least 0 and less than 1")

@@ -55,7 +55,12 @@ def _restore_moments(model: nn.Module, optimiser: torch.optim.Optimizer, tensors
     numbers = {id(p): i for i, p in enumerate(p for group in optimiser.param_groups for p in group["params"])}
     state = optimiser.state_dict()
     for name, parameter in model.named_parameters():
-        moments = {m: tensors[f"{m}.{name}"] for m in MOMENTS if f"{m}.{name}" in tensors}
+        saved = {m: tensors[f"{m}.{name}"] for m in MOMENTS if f"{m}.{name}" in tensors}
+        # A fused step walks through memory: moments must lie in it as their parameter does (channels last).
+        moments = {
+            m: torch.empty_like(parameter, requires_grad=False).copy_(value) if value.ndim else value
+            for m, value in saved.items()
+        }
         if moments:
             state["state"][numbers[id(parameter)]] = moments
     optimiser.load_state_dict(state)
