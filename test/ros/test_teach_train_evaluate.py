@@ -11,7 +11,7 @@ import pytest
 
 from vla_ros.ros.environment import child_environment
 
-EPISODES, STEPS, TRIALS = 50, 2500, 20
+EPISODES, STEPS, TRIALS = 60, 4000, 20
 
 
 def vla_ros(*arguments: str | Path) -> str:
