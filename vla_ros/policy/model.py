@@ -39,10 +39,12 @@ class ActionModel(nn.Module):
         self.no_text = nn.Parameter(torch.zeros(config.width))
         actions = len(contract.action.names)
         self.goal_weight = config.goal
+        # Not the joints: a scene's random start pose tells demonstrations apart, and is learned by heart.
+        self.seen = [s.key for s in streams if s.kind in ("image", "text")]
         self.goal: nn.Module | None = None
         if config.goal > 0.0:
             self.goal = nn.Sequential(
-                nn.Linear(len(streams) * config.width, 256),
+                nn.Linear(len(self.seen) * config.width, 256),
                 nn.GELU(),
                 nn.Linear(256, 256),
                 nn.GELU(),
@@ -84,7 +86,7 @@ class ActionModel(nn.Module):
         groups = self._encode(inputs, present)
         goal: Tensor | None = None
         if self.goal is not None:
-            seen = [self._summary(groups.get(key), inputs) for key in self.keys]
+            seen = [self._summary(groups.get(key), inputs) for key in self.seen]
             goal = self.goal(torch.cat(seen, dim=1)).float()
             groups["goal"] = TokenGroup(self.goal_token(goal.to(seen[0].dtype)).unsqueeze(1))
         features: TokenGroup = self.backbone(list(groups.values()))
