@@ -33,6 +33,7 @@ LOOKAHEAD = (
     2  # [periods] a setpoint is for this long after the tick that sends it: one late tick does no harm
 )
 SENSOR_TIMEOUT = 0.1  # [s] without joint states (or wrench, where its limit is set): hold
+SMALLEST_MARGIN = 0.005  # [rad, m] but never less than this: a gripper that squeezes gives a little
 RANGE_MARGIN = 0.02  # of a joint's range: measured positions this far outside are taken to be at its end
 CLOCK_JUMP = 0.05  # [s] a joint state this much older than the last: the clock went back
 
@@ -243,7 +244,8 @@ class Gate:
         if self._measured is None or self._block:
             return None, ""
         q, lower, upper = self._measured, self.limits.lower, self.limits.upper
-        outside = np.maximum(lower - q, q - upper) > RANGE_MARGIN * (upper - lower)
+        margin = np.maximum(RANGE_MARGIN * (upper - lower), SMALLEST_MARGIN)
+        outside = np.maximum(lower - q, q - upper) > margin
         if outside.any():
             i = int(np.argmax(outside))
             joint = self.contract.joint_names[i]

@@ -86,20 +86,22 @@ def test_the_recorded_action_is_what_was_sent(rig: GateRig) -> None:
 def test_a_quiet_source_is_held_with_the_reason(rig: GateRig) -> None:
     moving(rig)
     rig.offer(np.linspace(rig.q, moved(rig.q, shoulder_pan=1.5), 60))
-    rig.tick(29)
+    quiet = round(100 * rig.gate.contract.limits.quiet)  # [ticks]
+    rig.tick(quiet - 1)
     assert rig.output is not None and rig.output.state == "active"
     rig.tick(2)
-    brakes_to_rest(rig, "hold", "'policy' is quiet for 0.3")
+    brakes_to_rest(rig, "hold", f"'policy' is quiet for {rig.gate.contract.limits.quiet:.1f}")
 
 
 def test_a_refused_chunk_does_not_feed_the_watchdog(rig: GateRig) -> None:
     moving(rig)
-    for _ in range(35):
+    ticks = round(100 * rig.gate.contract.limits.quiet) + 5
+    for _ in range(ticks):
         assert rig.offer(np.full((4, 7), np.nan)) is not None
         rig.tick()
     assert rig.output is not None and rig.output.state == "hold"
     assert "quiet" in rig.output.reason
-    assert rig.gate.refused["policy"] == 35
+    assert rig.gate.refused["policy"] == ticks
 
 
 def test_an_empty_chunk_holds_at_once(rig: GateRig) -> None:

@@ -183,7 +183,8 @@ class FilmCnn(Encoder):
             self.points = SpatialSoftmax(
                 channels[at], k, *shapes[at], condition, settings.static, settings.keypoint_noise
             )
-            self.point_token = nn.Sequential(nn.Linear((3 if settings.peaks else 2) * k, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+            numbers = (3 if settings.peaks else 2) * k
+            self.point_token = nn.Sequential(nn.Linear(numbers, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.patch: nn.Linear | None = None
         if settings.patches:
             self.patch = nn.Linear(channels[depth], width)

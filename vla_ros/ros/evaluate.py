@@ -67,7 +67,7 @@ def evaluate(setting: Evaluation, say: Callable[[str], None] = print) -> Report:
                     scene["instruction"],
                     status.state == "success",
                     round(float(status.values.get("decided", status.time)), 3),
-                    _outcome(status.state),
+                    status.values.get("outcome") or _outcome(status.state),
                 )
                 trials.append(trial)
                 if index == 0:

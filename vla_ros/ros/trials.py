@@ -16,7 +16,7 @@ from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -60,8 +60,10 @@ class TrialDriver:
         self._executor.add_node(self.node)
         self._changed = threading.Condition()
         self._status: TaskStatus | None = None
+        self._stopped = ""  # why the gate's e-stop is latched
         self._run_until = self.node.create_publisher(Time, "/sim/run_until", LATCHED)
         self.node.create_subscription(DiagnosticStatus, "/sim/task_status", self._on_status, COMMAND)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, COMMAND)
         self._clients: dict[tuple[str, type], Any] = {}
         self._thread = threading.Thread(target=self._spin, name="trial_driver", daemon=True)
         self._thread.start()
@@ -101,6 +103,8 @@ class TrialDriver:
         self.select("")
         self.trigger(f"{GATE}/release")
         scene = self.reset(task, seed, instruction)
+        with self._changed:
+            self._stopped = ""
         self.select(source)
         return scene
 
@@ -116,7 +120,7 @@ class TrialDriver:
     def watch(
         self, limit: float, *, lockstep: bool, alive: Callable[[], None] | None = None, ahead: float = 0.5
     ) -> TaskStatus:
-        """Wait for the trial's end, or until `limit` seconds of it have passed; return the last status.
+        """Wait for the trial's end (an e-stop is a failure), or until `limit` seconds of it have passed; return the last status.
 
         lockstep: time is granted in portions of `ahead` seconds, so that a decided trial runs on no further.
         alive: called about ten times a second; raises when a node of the graph has died.
@@ -125,6 +129,8 @@ class TrialDriver:
         while True:
             status = self._status
             now = status.time if status else 0.0
+            if self._stopped:
+                return TaskStatus("failure", status.seed if status else -1, now, {"outcome": self._stopped})
             if status and (status.ended or status.time >= limit - 1e-6):
                 return status
             if lockstep and now + ahead / 2 >= granted and granted < limit:
@@ -180,6 +186,13 @@ class TrialDriver:
         with self._changed:
             self._status = TaskStatus(message.message, int(values["seed"]), float(values["time"]), values)
             self._changed.notify_all()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == GATE.lstrip("/"):
+                with self._changed:
+                    self._stopped = status.message if status.message.startswith("estop") else ""
+                    self._changed.notify_all()
 
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):
