@@ -101,8 +101,8 @@ class TrialDriver:
     def start(self, task: str, seed: int, source: str, instruction: str | None = None) -> dict[str, Any]:
         """Reset to `seed` and give `source` the arm; return the scene, see `reset`."""
         self.select("")
-        self.trigger(f"{GATE}/release")
         scene = self.reset(task, seed, instruction)
+        self.trigger(f"{GATE}/release")  # after the reset: what latched it may have lasted until then
         with self._changed:
             self._stopped = ""
         self.select(source)
