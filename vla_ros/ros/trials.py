@@ -60,7 +60,8 @@ class TrialDriver:
         self._executor.add_node(self.node)
         self._changed = threading.Condition()
         self._status: TaskStatus | None = None
-        self._stopped = ""  # why the gate's e-stop is latched
+        self._gate = ""  # what the gate last said of itself
+        self._stopped = ""  # why its e-stop is latched
         self._run_until = self.node.create_publisher(Time, "/sim/run_until", LATCHED)
         self.node.create_subscription(DiagnosticStatus, "/sim/task_status", self._on_status, COMMAND)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, COMMAND)
@@ -138,6 +139,8 @@ class TrialDriver:
                 self.run_until(granted)
             if now != reached:
                 reached, since = now, time.monotonic()
+            elif time.monotonic() - since > self.progress_deadline and self._gate.startswith("hold"):
+                return TaskStatus("failure", status.seed if status else -1, now, {"outcome": self._gate})
             elif time.monotonic() - since > self.progress_deadline:
                 raise GraphError(
                     f"the trial stands still at {now:.2f} s of {limit:.1f} s since {self.progress_deadline:.0f} s"
@@ -191,6 +194,7 @@ class TrialDriver:
         for status in message.status:
             if status.name == GATE.lstrip("/"):
                 with self._changed:
+                    self._gate = status.message
                     self._stopped = status.message if status.message.startswith("estop") else ""
                     self._changed.notify_all()
 
