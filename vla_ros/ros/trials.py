@@ -61,7 +61,6 @@ class TrialDriver:
         self._changed = threading.Condition()
         self._status: TaskStatus | None = None
         self._gate = ""  # what the gate last said of itself
-        self._stopped = ""  # why its e-stop is latched
         self._run_until = self.node.create_publisher(Time, "/sim/run_until", LATCHED)
         self.node.create_subscription(DiagnosticStatus, "/sim/task_status", self._on_status, COMMAND)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, COMMAND)
@@ -105,7 +104,7 @@ class TrialDriver:
         scene = self.reset(task, seed, instruction)
         self.trigger(f"{GATE}/release")  # after the reset: what latched it may have lasted until then
         with self._changed:
-            self._stopped = ""
+            self._gate = ""
         self.select(source)
         return scene
 
@@ -130,8 +129,8 @@ class TrialDriver:
         while True:
             status = self._status
             now = status.time if status else 0.0
-            if self._stopped:
-                return TaskStatus("failure", status.seed if status else -1, now, {"outcome": self._stopped})
+            if self._gate.startswith("estop"):
+                return TaskStatus("failure", status.seed if status else -1, now, {"outcome": self._gate})
             if status and (status.ended or status.time >= limit - 1e-6):
                 return status
             if lockstep and now + ahead / 2 >= granted and granted < limit:
@@ -195,7 +194,6 @@ class TrialDriver:
             if status.name == GATE.lstrip("/"):
                 with self._changed:
                     self._gate = status.message
-                    self._stopped = status.message if status.message.startswith("estop") else ""
                     self._changed.notify_all()
 
     def _spin(self) -> None:
