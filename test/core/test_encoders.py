@@ -61,6 +61,21 @@ def test_a_keypoint_lies_where_its_feature_is():
     assert peak[0, 0] > 0.99
 
 
+def test_keypoints_are_noisy_in_training_alone_and_as_much_as_is_said():
+    encoder = FilmCnn(dataclasses.replace(SMALL, keypoint_noise=0.1), stream("observation.images.front"), 32)
+    image, words = torch.rand(1, 3, 60, 80), torch.zeros(1, 32)
+
+    def spread() -> float:
+        return float((encoder(image, words).tokens[:, -1] - encoder(image, words).tokens[:, -1]).abs().max())
+
+    assert spread() > 0.0
+    encoder.disturb(0.0)
+    assert spread() == 0.0
+    encoder.disturb(1.0)
+    assert spread() > 0.0
+    assert encoder.eval() and spread() == 0.0
+
+
 def test_the_wrench_is_read_over_its_whole_window():
     encoder = WrenchWindow(WrenchWindowSettings(), stream("observation.wrench.tool"), 32)
     window = torch.zeros(1, 4, 6)

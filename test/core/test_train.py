@@ -92,6 +92,13 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path: Path):
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
 
 
+def test_late_in_training_the_inputs_are_hardly_disturbed(tmp_path: Path):
+    config = TrainingConfig(steps=10, calm=0.5, calm_scale=0.1, state_noise=0.5, state_drop=0.5)
+    assert [config.disturbance_at(step) for step in (0, 4, 5, 9)] == [1.0, 1.0, 0.1, 0.1]
+    with pytest.raises(ValueError, match="calm is 1.5, want 0 to 1"):
+        TrainingConfig(calm=1.5)
+
+
 def test_resuming_another_dataset_or_nothing_is_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="nothing to resume"):
         run(tmp_path, resume=True)

@@ -52,5 +52,8 @@ class Encoder(nn.Module):
         """Return the stream's tokens."""
         raise NotImplementedError
 
+    def disturb(self, scale: float) -> None:
+        """Scale the noise added in training, if there is any; 1 is what the settings say."""
+
 
 ENCODERS: Registry[Encoder] = Registry("encoder")

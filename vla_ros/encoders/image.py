@@ -168,6 +168,7 @@ class FilmCnn(Encoder):
         super().__init__(settings, stream, width)
         channels, condition, k = settings.channels, width if settings.film else 0, settings.keypoints
         self.keypoint_stage = settings.keypoint_stage if k > 0 else 0
+        self.keypoint_noise = settings.keypoint_noise
         self.peaks = settings.peaks
         kernel = {2: 5, 4: 8}[settings.stem_stride]
         self.stem = nn.Conv2d(3, channels[0], kernel, stride=settings.stem_stride, padding=2, bias=False)
@@ -201,6 +202,11 @@ class FilmCnn(Encoder):
         if self.patch is not None:
             tokens.insert(0, self.patch(x.flatten(2).transpose(1, 2)) + self.positions)
         return TokenGroup(torch.cat(tokens, dim=1))
+
+    def disturb(self, scale: float) -> None:
+        """Scale the noise of the keypoints."""
+        if self.keypoint_stage:
+            self.points.noise = scale * self.keypoint_noise
 
     def _keypoints(self, x: Tensor, condition: Tensor | None) -> Tensor:
         where, peak = self.points(x, condition)

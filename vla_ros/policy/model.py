@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vla_ros.contract import Contract
 from vla_ros.encoders import ENCODERS
-from vla_ros.encoders.base import TokenGroup
+from vla_ros.encoders.base import Encoder, TokenGroup
 from vla_ros.policy.attention import truncated_normal
 from vla_ros.policy.backbones import BACKBONES
 from vla_ros.policy.config import PolicyConfig
@@ -121,6 +121,12 @@ class ActionModel(nn.Module):
                 mask = everywhere if mask is None else mask & everywhere
             groups[key] = TokenGroup(group.tokens + self.types[number], mask)
         return groups
+
+    def disturb(self, scale: float) -> None:
+        """Scale the noise that encoders add in training; 1 is what their settings say."""
+        for encoder in self.encoders.values():
+            assert isinstance(encoder, Encoder)
+            encoder.disturb(scale)
 
     def parameter_count(self) -> int:
         """Return the number of learned numbers."""

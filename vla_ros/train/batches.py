@@ -81,13 +81,16 @@ class Sampler:
         self._steps = torch.arange(chunk, device=device)
         self._early: tuple[Tensor, Tensor] | None = None  # the rows last drawn among, and the early ones of them
 
-    def draw(self, among: Tensor, count: int) -> Batch:
-        """Return `count` augmented samples of the rows `among`, int64 [n], drawn with replacement."""
+    def draw(self, among: Tensor, count: int, scale: float = 1.0) -> Batch:
+        """Return `count` augmented samples of the rows `among`, int64 [n], drawn with replacement.
+
+        scale: of the share `early`.
+        """
         index = among[torch.randint(len(among), (count,), device=self.device)]
         if self.config.early > 0.0:
             begun = self._beginnings(among)
             other = begun[torch.randint(len(begun), (count,), device=self.device)]
-            index = torch.where(torch.rand(count, device=self.device) < self.config.early, other, index)
+            index = torch.where(torch.rand(count, device=self.device) < scale * self.config.early, other, index)
         reading = torch.randint(self.rows.text.shape[1], (count,), device=self.device)
         reading = reading * (torch.rand(count, device=self.device) < self.config.paraphrase)
         streams = {key: self._augmented(images, index) for key, images in self.rows.images.items()}

@@ -24,6 +24,8 @@ class TrainingConfig:
     early: share of the samples drawn from the first `early_rows` rows of an episode, where the pictures alone tell
     where to go; later the arm's own motion tells, and a network that sees mostly that never learns to look.
     state_noise: of the measured state, in its standard deviations. state_drop: chance that a sample hides it.
+    calm: from this fraction of the steps on, `early` and all noise of the network's inputs are scaled by `calm_scale` and
+    the state is never hidden: first the network learns to look, then to be exact. 1 for never.
     validation: fraction of the episodes held out. validate_every, save_every, log_every: steps.
     """
 
@@ -45,6 +47,8 @@ class TrainingConfig:
     early_rows: int = 30
     state_noise: float = 0.02
     state_drop: float = 0.0
+    calm: float = 1.0
+    calm_scale: float = 0.2
     validation: float = 0.05
     validate_every: int = 1000
     save_every: int = 1000
@@ -58,6 +62,9 @@ class TrainingConfig:
         for name in (*fractions, "state_noise", "state_drop"):
             if not 0.0 <= getattr(self, name) < 1.0 and (name, getattr(self, name)) != ("paraphrase", 1.0):
                 raise ValueError(f"{name} is {getattr(self, name)}, want at least 0 and less than 1")
+        for name in ("calm", "calm_scale"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}, want 0 to 1")
         for name, valid in (("precision", PRECISIONS), ("end", ENDINGS)):
             if getattr(self, name) not in valid:
                 raise ValueError(f"{name} '{getattr(self, name)}' is not one of {', '.join(valid)}")
@@ -69,6 +76,10 @@ class TrainingConfig:
         done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
         low = self.final_rate
         return self.learning_rate * (low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+    def disturbance_at(self, step: int) -> float:
+        """Return what scales the disturbances at a step: 1, then `calm_scale`."""
+        return 1.0 if step < self.calm * self.steps else self.calm_scale
 
     def ema_at(self, step: int) -> float:
         """Return the averaging decay of a step: short at first, so that the average forgets the initial

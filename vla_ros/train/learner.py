@@ -65,7 +65,9 @@ class Learner:
         """Do optimiser step `number`; return its loss terms, on the device (nothing here waits for it)."""
         torch.manual_seed(self.seed * 1_000_003 + number)  # so a resumed training draws what it would have drawn
         self.model.train()
-        batch = self._disturbed(sampler.draw(among, self.config.batch))
+        scale = self.config.disturbance_at(number)
+        self.model.disturb(scale)
+        batch = self._disturbed(sampler.draw(among, self.config.batch, scale), scale)
         inputs, actions = self._inputs(batch)
         with self._autocast:
             goals = self.normaliser.normalise("goal", batch.goals)
@@ -97,7 +99,7 @@ class Learner:
             sums += len(part) * torch.stack([error.mean(), physical[:, 0].mean(), physical[:, -1].mean()])
         return dict(zip(("l1", "first", "last"), (sums / len(rows)).tolist(), strict=True))
 
-    def _disturbed(self, batch: Batch) -> Batch:
+    def _disturbed(self, batch: Batch, scale: float) -> Batch:
         """Add noise to the measured state, and hide it now and then, so that the pictures say where to go.
 
         Else a policy learns to go on as it did (de Haan et al. 2019, "Causal Confusion in Imitation
@@ -108,8 +110,8 @@ class Learner:
         state, present = batch.streams[key], dict(batch.present)
         if config.state_noise > 0.0:
             spread = self.normaliser.spread(key)
-            state = state + config.state_noise * spread * torch.randn_like(state)
-        if config.state_drop > 0.0:
+            state = state + scale * config.state_noise * spread * torch.randn_like(state)
+        if config.state_drop > 0.0 and scale == 1.0:
             present[key] = torch.rand(len(state), device=self.device) >= config.state_drop
         return replace(batch, streams={**batch.streams, key: state}, present=present)
 
