@@ -142,7 +142,9 @@ def chunk_message(names: list[str], stamp: int, values: np.ndarray, dt: float = 
 
 
 SOURCE_PROCESS = """
-import sys, time
+import sys
+from vla_ros.ros import lifeline
+lifeline.hold()
 import numpy as np, rclpy
 from gate_graph import chunk_message
 from trajectory_msgs.msg import JointTrajectory
@@ -152,7 +154,8 @@ node = rclpy.create_node("policy_stand_in")
 publisher = node.create_publisher(JointTrajectory, "/policy/chunk", 10)
 names = list(load_contract("tabletop_arm").action.names)
 target = np.tile([float(word) for word in sys.argv[1:]], (30, 1))
-while rclpy.ok():
+def send():
     publisher.publish(chunk_message(names, node.get_clock().now().nanoseconds, target))
-    time.sleep(1 / 30)
+node.create_timer(1 / 30, send)
+rclpy.spin(node)
 """

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ros_support import RosTest, wait_until
+from ros_support import RosTest, processes_with, wait_until
 
 from vla_ros.cli import SHIPPED
 from vla_ros.contract import load_contract
 from vla_ros.paths import share_path
+from vla_ros.ros import lifeline
 from vla_ros.ros.environment import child_environment
 from vla_ros.ros.graph import NodeSpec, bring_up
 from vla_ros.ros.up import Graph, command_line
@@ -169,9 +170,9 @@ def test_a_killed_policy_makes_the_arm_hold_and_a_new_one_resumes(ros: RosTest) 
 
 def test_ctrl_c_ends_the_whole_graph_and_leaves_no_process(ros_domain: int) -> None:
     command = [sys.executable, "-m", "vla_ros.cli", "up", "--checkpoint", str(share_path(SHIPPED))]
-    process = subprocess.Popen(
+    process = lifeline.start(
         command,
-        env=child_environment(),
+        child_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -185,23 +186,9 @@ def test_ctrl_c_ends_the_whole_graph_and_leaves_no_process(ros_domain: int) -> N
             break
     else:
         pytest.fail("".join(lines))
-    mine = f"ROS_DOMAIN_ID={ros_domain}".encode()
+    mine = f"ROS_DOMAIN_ID={ros_domain}"
     assert len(processes_with(mine)) >= 4
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode in (0, 130)
     wait_until(lambda: not processes_with(mine), 20, "no process left")
-
-
-def processes_with(setting: bytes) -> list[int]:
-    """Return the other processes that have this in their environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                variables = (entry / "environ").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if setting in variables:
-                found.append(int(entry.name))
-    return found

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from vla_ros.contract import load_contract
 from vla_ros.errors import GraphError
+from vla_ros.ros import lifeline
 from vla_ros.ros.bench_standins import StandInArm, StandInPolicy
 from vla_ros.ros.graph import bring_up
 from vla_ros.ros.lifecycle import make_executor
@@ -32,6 +32,8 @@ START_DEADLINE = 60.0  # [s]
 BUSY = """
 import os, threading
 import numpy as np
+from vla_ros.ros import lifeline
+lifeline.hold()
 os.nice({nice})
 def work():
     a = np.random.default_rng(0).standard_normal((384, 384)).astype(np.float32)
@@ -105,7 +107,7 @@ def _busy(threads: int) -> Iterator[None]:
     """Keep `threads` threads busy with matrices in another process, at a policy's niceness."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     code = BUSY.format(nice=POLICY_NICE, threads=threads)
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment) if threads else None
+    process = lifeline.start([sys.executable, "-c", code], environment) if threads else None
     try:
         yield
     finally:
