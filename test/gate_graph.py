@@ -39,10 +39,11 @@ class GateGraph:
             [NodeSpec("gate_node", "vla_ros.ros.nodes.gate_node", {"contract": str(contract), **parameters})]
         )
         node, command = ros.node, self.contract.action.command
-        self._joints = node.create_publisher(JointState, self.contract.state.topic, qos.COMMAND)
-        self._wrench = node.create_publisher(WrenchStamped, "/tool/wrench", qos.COMMAND)
+        profile = qos.exchanged(10, bool(parameters.get("lockstep")))
+        self._joints = node.create_publisher(JointState, self.contract.state.topic, profile)
+        self._wrench = node.create_publisher(WrenchStamped, "/tool/wrench", profile)
         self._chunks = {
-            s: node.create_publisher(JointTrajectory, f"/{s}/chunk", qos.COMMAND)
+            s: node.create_publisher(JointTrajectory, f"/{s}/chunk", profile)
             for s in ("policy", "teleop")
         }
         kind = Float64MultiArray if command.interface == "forward" else JointTrajectory

@@ -59,6 +59,21 @@ class ActionChunk:
         """True when the source has nothing to say and the arm is to hold."""
         return len(self) == 0
 
+    @property
+    def end(self) -> int:
+        """When the last target is to be reached [ns]; the stamp of an empty chunk."""
+        return self.stamp + round(len(self) * self.dt * NANOSECONDS)
+
+    def repeats(self, other: ActionChunk | None) -> bool:
+        """Return True if this is `other`, not empty, said once more."""
+        return (
+            other is not None
+            and not self.empty
+            and (self.stamp, self.dt, self.names, self.space, self.frame)
+            == (other.stamp, other.dt, other.names, other.space, other.frame)
+            and np.array_equal(self.values, other.values)
+        )
+
     def times(self) -> npt.NDArray[np.int64]:
         """Return the absolute times [ns] at which the H targets are to be reached, int64 [H]."""
         steps = np.arange(1, len(self) + 1)

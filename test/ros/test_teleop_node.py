@@ -34,8 +34,8 @@ class Scene:
         from vla_ros.ros import qos
 
         self.ros = ros
-        self.joints = ros.node.create_publisher(JointState, "/joint_states", qos.reliable(1000))
-        self.objects = ros.node.create_publisher(MarkerArray, "/sim/objects", qos.reliable(1000))
+        self.joints = ros.node.create_publisher(JointState, "/joint_states", qos.exchanged(1000, True))
+        self.objects = ros.node.create_publisher(MarkerArray, "/sim/objects", qos.exchanged(1000, True))
         self.text = ros.node.create_publisher(String, "/instruction", qos.LATCHED)
         self.chunks: list[JointTrajectory] = ros.collect(JointTrajectory, "/teleop/chunk", 200)
         subscribed = (self.joints, self.objects, self.text)

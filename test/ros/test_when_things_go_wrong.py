@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from vla_ros.cli import SHIPPED
 from vla_ros.contract import load_contract
 from vla_ros.paths import share_path
 from vla_ros.ros import lifeline
+from vla_ros.ros.convert import from_time
 from vla_ros.ros.environment import child_environment
 from vla_ros.ros.graph import NodeSpec, bring_up
 from vla_ros.ros.up import Graph, command_line
@@ -104,12 +106,15 @@ class Watch:
         from trajectory_msgs.msg import JointTrajectory
 
         self.said: dict[str, list[str]] = {}
+        self.holds: list[tuple[int, float]] = []  # when the gate said that its source is quiet [ns], since when [s]
         self.commands = ros.collect(JointTrajectory, "/arm_controller/joint_trajectory", 100)
         ros.node.create_subscription(DiagnosticArray, "/diagnostics", self._hear, 100)
 
     def _hear(self, message: object) -> None:
         for status in message.status:  # type: ignore[attr-defined]
             self.said.setdefault(status.name, []).append(status.message)
+            if quiet := re.search(r"is quiet for (\S+) s", status.message):
+                self.holds.append((from_time(message.header.stamp), float(quiet[1])))  # type: ignore[attr-defined]
 
     def last(self, node: str) -> str:
         """Return the newest message of a node."""
@@ -154,15 +159,37 @@ def test_a_camera_that_stops_makes_the_arm_hold_and_diagnostics_name_it(ros: Ros
         ros.wait_for(lambda: watch.last("gate_node") == "active", 60, "the policy driving again")
 
 
-def test_a_killed_policy_makes_the_arm_hold_and_a_new_one_resumes(ros: RosTest) -> None:
+def test_a_policy_says_its_chunk_again_until_it_has_the_next(ros: RosTest) -> None:
+    from trajectory_msgs.msg import JointTrajectory
+
+    chunks = ros.collect(JointTrajectory, "/policy/chunk", 100)
+
+    def repeats() -> list[int]:
+        stamps = [from_time(chunk.header.stamp) for chunk in chunks if chunk.points]
+        return [stamp for stamp in dict.fromkeys(stamps) if stamps.count(stamp) > 2]
+
+    with acting_graph("tabletop_arm"):
+        ros.wait_for(lambda: len(repeats()) > 2, 120, "three chunks that were repeated")
+
+
+def test_a_killed_policy_makes_the_arm_hold_in_the_quiet_time_and_a_new_one_resumes(ros: RosTest) -> None:
+    quiet = load_contract("tabletop_arm").limits.quiet
+    assert quiet == 0.3
     watch = Watch(ros)
     with acting_graph("tabletop_arm") as graph:
         ros.wait_for(
             lambda: watch.last("gate_node") == "active" and watch.commands, 120, "the policy driving the arm"
         )
+        watch.holds.clear()
         os.kill(graph.pid("policy_node"), signal.SIGKILL)
-        ros.wait_for(lambda: watch.last("gate_node").startswith("hold"), 30, "the gate holding")
-        ros.wait_for(watch.still, 30, "commands without motion")
+        ros.wait_for(lambda: watch.holds, 60, "the gate holding")
+        ros.wait_for(watch.still, 60, "commands without motion")
+        said, silence = watch.holds[0]
+        heard = said - round((silence - 0.005) * 1e9)  # the last sign of life; the silence is rounded
+        late = [m for m in watch.commands if from_time(m.header.stamp) > heard + round(quiet * 1e9)]
+        speeds = [max(abs(v) for v in m.points[0].velocities) for m in late]
+        assert speeds and speeds == sorted(speeds, reverse=True), "the first command past the quiet time brakes"
+        assert speeds[-1] < 1e-6
         wait_until(lambda: graph.ended("policy_node"), 10)
         graph.restart("policy_node")
         ros.wait_for(lambda: watch.last("gate_node") == "active", 120, "the policy driving again")

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from geometry_msgs.msg import WrenchStamped
 from rcl_interfaces.msg import SetParametersResult
@@ -72,20 +71,21 @@ class GateNode(ManagedNode):
         self._gate = Gate(contract, kinematics, PERIOD, make_executor(executor), SOURCES)
         if lockstep:
             self._pacer = LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None)
-        self._create_outputs()
-        self._create_inputs(qos.sensor(50, reliable=lockstep))
+        self._create_outputs(lockstep)
+        self._create_inputs(lockstep)
         source = declare(self, "source", "", f"whose chunks are followed: '' for none, {', '.join(SOURCES)}")
         self._gate.select(source)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._show_source()
 
-    def _create_outputs(self) -> None:
-        self._writer = make_writer(self, self._contract)
-        self._actions = ActionWriter(self, self._contract)
+    def _create_outputs(self, lockstep: bool) -> None:
+        self._writer = make_writer(self, self._contract, lockstep)
+        self._actions = ActionWriter(self, self._contract, lockstep)
         self._report = GateReport(self, self._gate, self._scheduling)
 
-    def _create_inputs(self, sensor: Any) -> None:
+    def _create_inputs(self, lockstep: bool) -> None:
         """Create subscriptions, joint states first: of what arrives together they are taken first."""
+        sensor, chunks = qos.sensor(50, lockstep=lockstep), qos.exchanged(10, lockstep)
         state, wrenches = self._contract.state, self._contract.streams("wrench")
         self._decode_joints = decoder_for(state)
         self.create_subscription(JointState, state.topic, self._on_joints, sensor)
@@ -94,7 +94,7 @@ class GateNode(ManagedNode):
             self.create_subscription(WrenchStamped, wrenches[0].topic, self._on_wrench, sensor)
         for source in SOURCES:
             self.create_subscription(
-                JointTrajectory, f"/{source}/chunk", self._chunk_receiver(source), qos.COMMAND
+                JointTrajectory, f"/{source}/chunk", self._chunk_receiver(source), chunks
             )
         self.create_subscription(Bool, "/estop", self._on_estop, qos.COMMAND)
         self.create_service(Trigger, "~/estop", self._on_estop_service)
@@ -153,6 +153,7 @@ class GateNode(ManagedNode):
             return
         while (tick := self._pacer.ready(self._gate.source)) is not None:
             self._pacer.done(tick)
+            self._gate.confirm(self._pacer.due(tick), tick)
             self._send(self._gate.step(tick))
 
     def _send(self, output: GateOutput) -> None:

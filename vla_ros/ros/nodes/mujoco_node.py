@@ -63,8 +63,7 @@ class MujocoNode(ManagedNode):
         world = self._world_of(trial.task)
         check_joints(contract, world.joint_names)
         command = contract.action.command
-        awaited = command.topic if self._lockstep else None
-        self._outputs = SimulatedSensors(self, contract, world.cameras, awaited)
+        self._outputs = SimulatedSensors(self, contract, world.cameras, self._lockstep)
         self._runner = Runner(
             self._world_of,
             trial,
@@ -77,8 +76,9 @@ class MujocoNode(ManagedNode):
         self._forward = command.interface == "forward"
         trajectories = TRAJECTORIES if self._forward else command.topic
         forward = command.topic if self._forward else FORWARD
-        self.create_subscription(JointTrajectory, trajectories, self._on_trajectory, qos.COMMAND)
-        self.create_subscription(Float64MultiArray, forward, self._on_forward, qos.COMMAND)
+        commands = qos.exchanged(10, self._lockstep)
+        self.create_subscription(JointTrajectory, trajectories, self._on_trajectory, commands)
+        self.create_subscription(Float64MultiArray, forward, self._on_forward, commands)
         self.create_subscription(Time, "/sim/run_until", self._on_grant, qos.COMMAND)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_timer(1.0, self._report, clock=STEADY)

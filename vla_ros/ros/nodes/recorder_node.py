@@ -49,6 +49,9 @@ class RecorderNode(ManagedNode):
         codec = declare(
             self, "codec", "libx264", "video encoder: libx264, libsvtav1, libx265", read_only=True
         )
+        lockstep = declare(
+            self, "lockstep", False, "the simulation waits for this node: it misses nothing", read_only=True
+        )
         declare(self, "task", "", "instruction of the episodes; empty: what the contract's text topic says")
         declare(self, "success", True, "outcome that the next saved episode is labelled with")
         if not root:
@@ -64,8 +67,9 @@ class RecorderNode(ManagedNode):
         self._newest = self._jumps = 0
         self._progress = self.create_publisher(Time, "/recorder/progress", qos.COMMAND)
         self._diagnostics = Diagnostics(self)
-        observe(self, contract, self._aligner, on_sample=self._on_sample)
-        self.create_subscription(JointTrajectory, "/gate/action", self._on_action, qos.reliable(ACTION_DEPTH))
+        observe(self, contract, self._aligner, lockstep=lockstep, on_sample=self._on_sample)
+        actions = qos.exchanged(ACTION_DEPTH, lockstep)
+        self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
         for command, answer in (("start", self._start), ("save", self._save), ("discard", self._discard)):
             self.create_service(Trigger, f"~/{command}", self._service(answer))
         self._stalled = 0

@@ -70,7 +70,9 @@ class TeleopNode(ManagedNode):
         self._follower = LeaderFollower(self._contract, kinematics, 1.0 / self._rate, points)
         self._device = make_device(device, self._contract, kinematics, task, seed)
         self._device.connect()
-        self._chunks = self.create_publisher(JointTrajectory, "/teleop/chunk", qos.COMMAND)
+        self._chunks = self.create_publisher(
+            JointTrajectory, "/teleop/chunk", qos.exchanged(10, self._lockstep)
+        )
         self._diagnostics = Diagnostics(self)
         self._reason = ""
         self._tick: int | None = None
@@ -90,7 +92,7 @@ class TeleopNode(ManagedNode):
 
     def _watch(self, device: WorldWatcher) -> None:
         read = JointReader(self._contract.joint_names, self._contract.state.topic)
-        sensor = qos.sensor(DEPTH, reliable=self._lockstep)
+        sensor = qos.sensor(DEPTH, lockstep=self._lockstep)
 
         def on_joints(message: JointState) -> None:
             try:
