@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vla_ros.errors import ActionError
 
-NANOSECONDS = 1_000_000_000
+NANOSECONDS = 1_000_000_000  # in a second
 
 
 @dataclass(frozen=True)

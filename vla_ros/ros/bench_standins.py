@@ -20,7 +20,6 @@ from vla_ros.errors import GraphError, VlaRosError
 from vla_ros.inference import ObservationFeed
 from vla_ros.kinematics import Kinematics
 from vla_ros.observation import Aligner, Observation
-from vla_ros.robot import load_urdf
 from vla_ros.ros import qos
 from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.convert import joints_to_message, wrench_to_message
@@ -37,7 +36,7 @@ class StandInArm:
         self._contract, self._node = contract, node
         self._values: dict[str, str] = {}
         self._reports = 0
-        kinematics = Kinematics(load_urdf(contract.urdf), contract.joint_names, contract.action.tip)
+        kinematics = Kinematics.of(contract)
         self._q = np.clip(np.zeros(len(contract.joint_names)), kinematics.lower, kinematics.upper)
         self._action = kinematics.pose(self._q) if contract.action.space == "ee_pose" else np.zeros(0)
         self._joints = node.create_publisher(JointState, contract.state.topic, qos.COMMAND)

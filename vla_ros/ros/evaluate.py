@@ -54,7 +54,7 @@ def evaluate(setting: Evaluation, say: Callable[[str], None] = print) -> Report:
     trials: list[Trial] = []
     with Graph(specs) as graph:
         graph.wait_ready()
-        with TrialDriver(progress_deadline=20.0) as driver:
+        with TrialDriver() as driver:
             first = _FirstCommand(driver, contract.action.command.topic)
             film = Film(driver.node, _front_camera(contract), view=setting.view)
             for index, seed in enumerate(seeds(setting.seed, setting.episodes)):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
+from rclpy.context import Context
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
@@ -137,7 +138,7 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
 
-def make_executor() -> Executor:
+def make_executor(context: Context | None = None) -> Executor:
     """Return the executor of this package's nodes, a DrainingExecutor where this release of rclpy allows it.
 
     VLA_ROS_EXECUTOR=single asks for rclpy's SingleThreadedExecutor, =events for its experimental
@@ -148,10 +149,10 @@ def make_executor() -> Executor:
     if wanted == "events":
         from rclpy.experimental import EventsExecutor
 
-        return EventsExecutor()
+        return EventsExecutor(context=context)
     if wanted == "draining" and draining_available():
-        return DrainingExecutor()
-    return SingleThreadedExecutor()
+        return DrainingExecutor(context=context)
+    return SingleThreadedExecutor(context=context)
 
 
 def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NANOSECONDS = 1_000_000_000
+from vla_ros.action import NANOSECONDS
+
 FIFO_PRIORITY = 20
 NICE = -11
 SWITCH_INTERVAL = 5e-4  # [s] how long another Python thread may keep the interpreter from this one

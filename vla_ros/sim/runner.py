@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.errors import SimulationError
 from vla_ros.sim.arm import Arm
 from vla_ros.sim.controllers import TrajectoryPoint
@@ -23,7 +24,6 @@ from vla_ros.sim.pacing import (
     CONTROL_EVERY,
     GATE_EVERY,
     LOST,
-    NANOSECONDS,
     Pacer,
     PacingReport,
     step_time,

@@ -18,13 +18,11 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.chunking import make_executor
-from vla_ros.contract import check_joints, load_contract
 from vla_ros.errors import ActionError, ObservationError, VlaRosError
 from vla_ros.gate import Gate
 from vla_ros.gate_output import GateOutput
 from vla_ros.kinematics import Kinematics
 from vla_ros.lockstep import LockstepPacer
-from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros import qos
 from vla_ros.ros.chunks import chunk_from_message
 from vla_ros.ros.commands import ActionWriter, make_writer, rivals
@@ -33,7 +31,7 @@ from vla_ros.ros.entities import Entities
 from vla_ros.ros.fatal import die
 from vla_ros.ros.gate_report import GateReport
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.params import declare
+from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.realtime import PeriodicThread, raise_priority
 
 SOURCES = ("policy", "teleop")
@@ -57,18 +55,12 @@ class GateNode(ManagedNode):
 
     def configure(self) -> None:
         """Read the contract and create the gate and its topics."""
-        what = "contract file, or its name in config/contracts"
-        name = declare(self, "contract", "tabletop_arm", what, read_only=True)
+        self._contract = contract = declared_contract(self)
         executor = declare(self, "executor", "latest", "how chunks overlap: latest, ensemble", read_only=True)
-        what = "advance with a simulator's stamps, not by the clock"
-        lockstep = declare(self, "lockstep", False, what, read_only=True)
-        self._contract = contract = load_contract(name)
+        lockstep = declared_lockstep(self)
         what, limits = "[s] between a source's chunks, for lockstep", (1e-3, 10.0)
         source_period = declare(self, "source_period", 1.0 / contract.rate, what, limits, read_only=True)
-        urdf = load_urdf(contract.urdf)
-        check_joints(contract, movable_joints(urdf))
-        kinematics = Kinematics(urdf, contract.joint_names, contract.action.tip)
-        self._gate = Gate(contract, kinematics, PERIOD, make_executor(executor), SOURCES)
+        self._gate = Gate(contract, Kinematics.of(contract), PERIOD, make_executor(executor), SOURCES)
         if lockstep:
             self._pacer = LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None)
         self._create_outputs(lockstep)

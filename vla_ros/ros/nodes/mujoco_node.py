@@ -18,15 +18,16 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.contract import Contract, check_joints, load_contract
+from vla_ros.action import NANOSECONDS
+from vla_ros.contract import Contract, check_joints
 from vla_ros.errors import ContractError, SimulationError
 from vla_ros.robot import load_urdf
 from vla_ros.ros import qos
-from vla_ros.ros.convert import NANOSECONDS, from_time
+from vla_ros.ros.convert import from_time
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics
 from vla_ros.ros.fatal import die
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.params import declare
+from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.simulated_sensors import SimulatedSensors
 from vla_ros.sim.controllers import TrajectoryPoint
 from vla_ros.sim.runner import Runner, Trial
@@ -48,16 +49,11 @@ class MujocoNode(ManagedNode):
 
     def configure(self) -> None:
         """Build the world of the first task and create the entities."""
-        name = declare(
-            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
-        )
-        self._lockstep = declare(
-            self, "lockstep", False, "advance only when answered by the gate and granted", read_only=True
-        )
+        self._contract = contract = declared_contract(self)
+        self._lockstep = declared_lockstep(self)
         declare(self, "task", "pick_place", "what is on the table; takes effect with ~/reset")
         declare(self, "seed", 0, "seed of the scene; takes effect with ~/reset", (0, 2**53))
         declare(self, "instruction", "", "words in place of the scene's own; takes effect with ~/reset")
-        self._contract = contract = load_contract(name)
         self._urdf, self._size = load_urdf(contract.urdf), _picture_size(contract)
         trial = self._trial()
         world = self._world_of(trial.task)

@@ -15,7 +15,7 @@ from rclpy.timer import Timer
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.action import NANOSECONDS, ActionChunk
-from vla_ros.contract import check_joints, load_contract
+from vla_ros.contract import check_joints
 from vla_ros.inference import GridTicks, Inference, ObservationFeed
 from vla_ros.observation import Aligner, Observation
 from vla_ros.policy import load_policy
@@ -25,7 +25,7 @@ from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics
 from vla_ros.ros.fatal import die
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.params import declare
+from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.qos import exchanged
 from vla_ros.ros.subscribe import observe
 
@@ -53,21 +53,16 @@ class PolicyNode(ManagedNode):
 
     def configure(self) -> None:
         """Read the parameters, load contract and checkpoint, and refuse what does not fit."""
-        contract_name = declare(
-            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
-        )
+        self._contract = declared_contract(self)
         checkpoint = declare(self, "checkpoint", "", "folder of the trained policy", read_only=True)
         device = declare(self, "device", "cpu", "torch device of the policy", read_only=True)
         threads = declare(self, "threads", 1, "CPU threads of one inference", (1, 64), read_only=True)
-        self._lockstep = declare(
-            self, "lockstep", False, "act when the observation is complete, not by the clock", read_only=True
-        )
+        self._lockstep = declared_lockstep(self)
         self._steps = declare(
             self, "steps", 1, "grid steps between two inferences", (1, 1000), read_only=True
         )
         instruction = declare(self, "instruction", "", "instruction to begin with; /instruction replaces it")
 
-        self._contract = load_contract(contract_name)
         check_joints(self._contract, movable_joints(load_urdf(self._contract.urdf)))
         check_compatible(read_contract(Path(checkpoint)), self._contract)
         torch.set_num_threads(threads)

@@ -17,7 +17,6 @@ from rclpy.clock import Clock, ClockType
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.contract import load_contract
 from vla_ros.data import DatasetWriter, EpisodeRecorder, VideoSettings, layout
 from vla_ros.errors import DatasetError, unknown_name
 from vla_ros.observation import Aligner
@@ -25,7 +24,7 @@ from vla_ros.ros import qos
 from vla_ros.ros.convert import from_time, to_time
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.params import declare
+from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.subscribe import observe
 
 ACTION_DEPTH = 100  # one second of the gate's setpoints
@@ -42,21 +41,16 @@ class RecorderNode(ManagedNode):
 
     def configure(self) -> None:
         """Open the dataset and create the entities."""
-        name = declare(
-            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
-        )
+        contract = declared_contract(self)
         root = declare(self, "root", "", "folder of the dataset; made if it does not exist", read_only=True)
         codec = declare(
             self, "codec", "libx264", "video encoder: libx264, libsvtav1, libx265", read_only=True
         )
-        lockstep = declare(
-            self, "lockstep", False, "the simulation waits for this node: it misses nothing", read_only=True
-        )
+        lockstep = declared_lockstep(self)
         declare(self, "task", "", "instruction of the episodes; empty: what the contract's text topic says")
         declare(self, "success", True, "outcome that the next saved episode is labelled with")
         if not root:
             raise DatasetError("recorder_node needs the parameter 'root': the folder of the dataset")
-        contract = load_contract(name)
         self._simulated = bool(self.get_parameter("use_sim_time").value)
         self._action_names = contract.action.names
         self._writer = DatasetWriter(root, contract, VideoSettings(codec=codec))
