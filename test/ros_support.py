@@ -81,12 +81,13 @@ class RosTest:
 
     def __init__(self, domain_id: int) -> None:
         import rclpy
-        from rclpy.executors import SingleThreadedExecutor
+
+        from vla_ros.ros.lifecycle import make_executor
 
         self.domain_id = domain_id
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain_id)
-        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor = make_executor(self.context)
         self._nodes: list[Node] = []
         self.node = self.add(rclpy.create_node("test", context=self.context))
 

@@ -24,7 +24,7 @@ from vla_ros.sim.render import Snapshot
 from vla_ros.sim.world import World
 
 SIDES = ("left", "right")
-ACKNOWLEDGED = Duration(seconds=1)
+ACKNOWLEDGED = Duration(seconds=5)  # a latched sample of depth 1 is acknowledged in milliseconds, if not by a node that died
 COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.7, 0.2), "blue": (0.1, 0.2, 0.9)}
 
 
@@ -35,6 +35,7 @@ class SimulatedSensors:
     """
 
     def __init__(self, node: Node, contract: Contract, cameras: tuple[str, ...], lockstep: bool) -> None:
+        self._node = node
         self._body = _Body(node, contract, lockstep)
         self._cameras = _Cameras(node, contract, cameras, lockstep)
         text = next((stream.topic for stream in contract.streams("text")), "/instruction")
@@ -43,7 +44,8 @@ class SimulatedSensors:
     def say(self, instruction: str) -> None:
         """Publish the instruction and wait until it has arrived: nobody sees the scene with other words."""
         self._words.publish(String(data=instruction))
-        self._words.wait_for_all_acked(ACKNOWLEDGED)
+        if not self._words.wait_for_all_acked(ACKNOWLEDGED):
+            self._node.get_logger().warning(f"not every node has taken in the instruction '{instruction}'")
 
     def sensors(self, world: World, stamp: int) -> None:
         """Publish all that is due at the world's present step, pictures and clock aside."""
@@ -141,14 +143,14 @@ class _Cameras:
             self._snapshot, self._published = snapshot, set()
         for name in self._colour:
             colour, depth = self._new(self._colour[name]), self._new(self._depth[name])
-            frame = world.frame(name, snapshot) if colour or depth else None
+            frame = world.frame(name, snapshot, depth) if colour or depth else None
             self._publish_info(world, name, stamp)
             if frame is None:
                 continue
             optical = world.camera_info(name)["frame"]
             if colour:
                 self._colour[name].publish(image_to_message(stamp, optical, frame.rgb, "rgb8"))
-            if depth:
+            if frame.depth is not None:
                 self._depth[name].publish(image_to_message(stamp, optical, frame.depth, "32FC1"))
 
     def _publish_info(self, world: World, name: str, stamp: int) -> None:

@@ -287,15 +287,15 @@ class Runner:
         with self._changed:
             self.now = now
         camera = world.steps % CAMERA_EVERY == 0
+        if camera and not self._lockstep:  # first, since a picture takes longest
+            with self._changed:
+                self.dropped += self._picture is not None
+                self._picture = (world, world.snapshot(), now)
+                self._changed.notify_all()
         self._outputs.sensors(world, now)
         if camera and self._lockstep:
             self._picture = (world, world.snapshot(), now)
             self._outputs.pictures(*self._picture)
             self.frames += 1
-        elif camera:
-            with self._changed:
-                self.dropped += self._picture is not None
-                self._picture = (world, world.snapshot(), now)
-                self._changed.notify_all()
         if camera or world.steps % GATE_EVERY == 0:
             self._outputs.clock(now)

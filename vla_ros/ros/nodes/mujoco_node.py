@@ -28,6 +28,7 @@ from vla_ros.ros.diagnostics import OK, WARN, Diagnostics
 from vla_ros.ros.fatal import die
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
+from vla_ros.ros.realtime import SWITCH_INTERVAL
 from vla_ros.ros.simulated_sensors import SimulatedSensors
 from vla_ros.sim.controllers import TrajectoryPoint
 from vla_ros.sim.runner import Runner, Trial
@@ -36,7 +37,6 @@ from vla_ros.sim.world import World
 
 TRAJECTORIES, FORWARD = "/arm_controller/joint_trajectory", "/arm_controller/commands"
 PICTURE = (240, 320)  # [px] height and width, for a contract without cameras
-SWITCH_INTERVAL = 5e-4  # [s] how long rendering may keep the interpreter from a command that has come
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 

@@ -27,11 +27,11 @@ from vla_ros.ros.fatal import die
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.qos import exchanged
+from vla_ros.ros.realtime import SWITCH_INTERVAL
 from vla_ros.ros.subscribe import observe
 
 REPORT_PERIOD = 0.2  # [s]
 REPEAT_PERIOD = 0.1  # [s] of the sign of life between two chunks; the gate waits `limits.quiet` for one
-SWITCH_INTERVAL = 5e-4  # [s] how long one thread may keep the interpreter from the one that has work now
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
