@@ -164,7 +164,7 @@ def patient_contract(folder: Path) -> Path:
     contract = load_contract("tabletop_arm")
     streams = [spec.key for spec in contract.streams() if spec.kind != "text"]
     ages: dict[str, object] = {f"observation/{key}/max_age": 2.0 for key in streams}
-    return changed_contract(folder, ages | {"limits/chunk_age": 2.0})
+    return changed_contract(folder, ages | {"limits/chunk_age": 2.0, "limits/wrench": 1000.0})
 
 
 def test_a_policy_says_its_chunk_again_until_it_has_the_next(ros: RosTest, tmp_path: Path) -> None:
