@@ -29,9 +29,7 @@ from vla_ros.workspace import WorkspaceGuard
 
 FloatArray = npt.NDArray[np.float64]
 IDLE, ACTIVE, HOLD, ESTOP = "idle", "active", "hold", "estop"
-LOOKAHEAD = (
-    2  # [periods] a setpoint is for this long after the tick that sends it: one late tick does no harm
-)
+LOOKAHEAD = 2  # [periods] a setpoint is for this long after the tick that sends it: one late tick does no harm
 SENSOR_TIMEOUT = 0.1  # [s] without joint states (or wrench, where its limit is set): hold
 SMALLEST_MARGIN = 0.005  # [rad, m] but never less than this: a gripper that squeezes gives a little
 RANGE_MARGIN = 0.02  # of a joint's range: measured positions this far outside are taken to be at its end
@@ -50,8 +48,9 @@ class Gate:
     _measured: FloatArray | None  # joint positions, and when
     _measured_at: int
     _wrench_at: int | None
-    _last: Received | None  # the last accepted chunk of the source, and when it came
-    _heard: int | None
+    _last: Received | None  # the last accepted chunk of the source
+    _heard: int | None  # the source's last sign of life
+    _chunk: ActionChunk | None  # the last accepted one as it came
     _silenced: bool  # that chunk was empty
     _fresh: bool  # the source has not moved the arm yet
 
@@ -68,9 +67,7 @@ class Gate:
                 f"kinematics has joints {kinematics.joint_names}, the contract's are {contract.joint_names}"
             )
         if contract.limits.wrench is not None and not contract.streams("wrench"):
-            raise GateError(
-                f"{contract.source}: limits.wrench is set, but there is no stream of kind 'wrench'"
-            )
+            raise GateError(f"{contract.source}: limits.wrench is set, but there is no stream of kind 'wrench'")
         self.contract, self.sources = contract, tuple(sources)
         self.refused: Counter[str] = Counter()  # by source
         self.limits: MotionLimits = motion_limits(contract, kinematics, period)
@@ -95,9 +92,7 @@ class Gate:
         return self._block
 
     def reset(self) -> None:
-        """Forget chunks, measurements and the setpoint, as after a jump of the clock; keep the source and an
-        e-stop.
-        """
+        """Forget chunks, measurements and the setpoint, as after a jump of the clock; keep source and e-stop."""
         self._setpoint = self._ticked = self._measured = self._wrench_at = None
         self._measured_at = 0
         self._watch.reset()
@@ -109,17 +104,21 @@ class Gate:
         if name and name not in self.sources:
             raise GateError(unknown_name("source", name, self.sources))
         if name and self._estop:
-            raise GateError(
-                f"source '{name}' not selected: the e-stop is latched ({self._estop}); release it first"
-            )
+            raise GateError(f"source '{name}' not selected: the e-stop is latched ({self._estop}); release it first")
         if name != self._source:
             self._source = name
             self._forget_chunks()
 
     def offer(self, source: str, chunk: ActionChunk, now: int) -> str | None:
-        """Take a chunk from `source`; return why it is refused, None when it is accepted."""
+        """Take a chunk from `source`; return why it is refused, None when it is accepted.
+
+        The accepted chunk said once more is a sign of life, as long as it lasts, and changes no motion.
+        """
         if source != self._source:
             return f"source '{source}' is not selected"
+        if chunk.repeats(self._chunk) and now <= chunk.end:
+            self._heard = now
+            return None
         try:
             checked = self._check(chunk, now, self._last)
             if not checked.empty:
@@ -130,8 +129,13 @@ class Gate:
         if checked.empty:
             self._executor.clear()
         self._silenced = checked.empty
-        self._last, self._heard = Received(checked.stamp, checked.sequence), now
+        self._last, self._heard, self._chunk = Received(checked.stamp, checked.sequence), now, chunk
         return None
+
+    def confirm(self, stamp: int, now: int) -> None:
+        """Take it for a sign of life that a lockstep source owes nothing: its chunk of `stamp` [ns], if accepted, stands."""
+        if self._last is not None and self._last.stamp >= stamp:
+            self._heard = now
 
     def refuse(self, source: str, reason: str) -> str:
         """Count a refused chunk and return the reason; also for messages that cannot be read as a chunk."""
@@ -171,9 +175,7 @@ class Gate:
         self._estop = ""
 
     def block(self, reason: str) -> None:
-        """Come to rest and send nothing while `reason` is not empty; afterwards start anew from measured
-        joints.
-        """
+        """Come to rest and send nothing while `reason` is not empty; then start anew from measured joints."""
         if self._block and not reason:
             self._setpoint = None
             self._forget_chunks()
@@ -193,9 +195,7 @@ class Gate:
         if self._setpoint is None:
             setpoint, problem = self._begin()
             if setpoint is None:
-                return GateOutput(
-                    now, HOLD if state == ACTIVE else state, problem or reason, self._source, None
-                )
+                return GateOutput(now, HOLD if state == ACTIVE else state, problem or reason, self._source, None)
         else:
             periods = round((now - (self._ticked or 0)) / self._period)
             if periods < 1:
@@ -256,9 +256,7 @@ class Gate:
         return Setpoint(np.clip(q, lower, upper), np.zeros_like(q)), ""
 
     def _check_place(self, state: str, reason: str) -> tuple[str, str]:
-        """Before a source moves the arm, make sure that it is where the gate left it, or start from where it
-        is.
-        """
+        """Before a source moves the arm, make sure that it is where the gate left it, or start from where it is."""
         if self._setpoint is None or self._measured is None or not (state == IDLE or self._fresh):
             return state, reason
         if self._watch.displaced(self._setpoint, self._measured):
@@ -296,5 +294,5 @@ class Gate:
 
     def _forget_chunks(self) -> None:
         self._executor.clear()
-        self._last = self._heard = None
+        self._last = self._heard = self._chunk = None
         self._silenced, self._fresh = False, True

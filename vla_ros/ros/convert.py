@@ -18,10 +18,10 @@ from geometry_msgs.msg import WrenchStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import String
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.contract import POSITION_SUFFIX, StreamSpec
 from vla_ros.errors import ObservationError, unknown_name
 
-NANOSECONDS = 1_000_000_000
 Decoder = Callable[[Any], "tuple[int, Any]"]
 
 _COLOUR = {  # encoding: (channels, index of each of R, G, B)
