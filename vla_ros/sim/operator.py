@@ -2,8 +2,9 @@
 
 It looks at what is measured, not at a clock: the gripper closes when the tip is at the cube, the arm lifts
 when the fingers have stopped, and a lost cube is picked up again. Seeded detours before the grasp show how to
-recover (in the spirit of DART, Laskey et al. 2017); the grasp itself is exact. The same seed and the same
-inputs give the same motion.
+recover (in the spirit of DART, Laskey et al. 2017), and the grasp is as inexact as that of who learns from it: a
+policy that has only seen cubes held square takes one that is held askew for none at all. The same seed and the
+same inputs give the same motion.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ BIN_SIZE = 0.07  # [m] a cube nearer to the bin's centre is in it
 
 GRASP_Z, ALIGN_Z, APPROACH_Z, CARRY_Z, RELEASE_Z = 0.02, 0.07, 0.12, 0.15, 0.075  # [m] of the tip
 TOUCH_Z, HOVER_Z = 0.015, 0.06
+GRASP_ERROR = np.array([0.004, 0.004, 0.0, 0.0, 0.0, 0.17])  # [m], [rad] standard deviations of a grasp, at most doubled
 
 
 class ScriptedOperator:
@@ -63,7 +65,7 @@ class ScriptedOperator:
 
     def reset(self, seed: int, instruction: str) -> None:
         """Forget everything; the next `act` starts what the instruction says, from the measured joints."""
-        self._rng = np.random.default_rng([seed, 1])
+        self._rng, self._grasps = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         self._instruction = instruction
         self._script: Script | None = None
         self.phase, self.done = "", False
@@ -107,11 +109,12 @@ class ScriptedOperator:
         yield from self._go(self._above(APPROACH_Z) + self._detour(0.015))
         yield from self._maybe_kick(0.5, 0.045)
         self.phase = "align"
-        yield from self._go(self._above(ALIGN_Z))
+        error = self._perturbation * GRASP_ERROR * self._grasps.normal(size=6).clip(-2.0, 2.0)
+        yield from self._go(self._above(ALIGN_Z) + error)
         if (yield from self._maybe_kick(0.3, 0.012)):
-            yield from self._go(self._above(ALIGN_Z))
+            yield from self._go(self._above(ALIGN_Z) + error)
         self.phase = "descend"
-        yield from self._go(self._above(GRASP_Z))
+        yield from self._go(self._above(GRASP_Z) + error)
         yield from self._arrive()
         self.phase = "grasp"
         self._move_fingers(CLOSED)

@@ -24,8 +24,9 @@ class TrainingConfig:
     early: share of the samples drawn from the first `early_rows` rows of an episode, where the pictures alone tell
     where to go; later the arm's own motion tells, and a network that sees mostly that never learns to look.
     state_noise: of the measured state, in its standard deviations. state_drop: chance that a sample hides it.
-    calm: from this fraction of the steps on, `early` and all noise of the network's inputs are scaled by `calm_scale` and
-    the state is never hidden: first the network learns to look, then to be exact. 1 for never.
+    touch_gain: largest relative change of a sample's taxels and wrenches: demonstrations grasp all alike, a policy does not.
+    calm: from this fraction of the steps on, `early`, `state_noise` and the encoders' noise are scaled by `calm_scale` and the
+    state is never hidden: first the network learns to look, then to be exact. 1 for never.
     validation: fraction of the episodes held out. validate_every, save_every, log_every: steps.
     """
 
@@ -47,6 +48,7 @@ class TrainingConfig:
     early_rows: int = 30
     state_noise: float = 0.02
     state_drop: float = 0.0
+    touch_gain: float = 0.0
     calm: float = 1.0
     calm_scale: float = 0.2
     validation: float = 0.05
@@ -59,7 +61,7 @@ class TrainingConfig:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, want a positive number")
         fractions = ("ema", "validation", "shift", "brightness", "contrast", "paraphrase", "early")
-        for name in (*fractions, "state_noise", "state_drop"):
+        for name in (*fractions, "state_noise", "state_drop", "touch_gain"):
             if not 0.0 <= getattr(self, name) < 1.0 and (name, getattr(self, name)) != ("paraphrase", 1.0):
                 raise ValueError(f"{name} is {getattr(self, name)}, want at least 0 and less than 1")
         for name in ("calm", "calm_scale"):

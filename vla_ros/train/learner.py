@@ -45,6 +45,7 @@ class Learner:
         self.preprocess = Preprocess(policy, contract, self.normaliser)
         self.targets = Targets(policy.targets, contract).to(device)
         self.state_key = contract.state.key
+        self.touch_keys = {s.key for s in contract.streams("wrench", "taxels")}
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         vectors = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [
@@ -100,7 +101,7 @@ class Learner:
         return dict(zip(("l1", "first", "last"), (sums / len(rows)).tolist(), strict=True))
 
     def _disturbed(self, batch: Batch, scale: float) -> Batch:
-        """Add noise to the measured state, and hide it now and then, so that the pictures say where to go.
+        """Add noise to the measured state, and hide it now and then, so that the pictures say where to go; vary what is felt.
 
         Else a policy learns to go on as it did (de Haan et al. 2019, "Causal Confusion in Imitation
         Learning").
@@ -113,7 +114,12 @@ class Learner:
             state = state + scale * config.state_noise * spread * torch.randn_like(state)
         if config.state_drop > 0.0 and scale == 1.0:
             present[key] = torch.rand(len(state), device=self.device) >= config.state_drop
-        return replace(batch, streams={**batch.streams, key: state}, present=present)
+        streams = {**batch.streams, key: state}
+        if config.touch_gain > 0.0:
+            gain = 1.0 + config.touch_gain * (2.0 * torch.rand(len(state), device=self.device) - 1.0)
+            for name in self.touch_keys & streams.keys():
+                streams[name] = streams[name] * gain.reshape(-1, *[1] * (streams[name].ndim - 1))
+        return replace(batch, streams=streams, present=present)
 
     def _inputs(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         targets = self.targets.encode(batch.actions, batch.streams[self.state_key])
