@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,14 @@ def test_a_killed_node_is_noticed_and_can_be_restarted(ros_domain: int, tmp_path
             graph.check()
         graph.restart("gate_node")
         graph.wait_ready()
+
+
+def test_a_nodes_priority_counts_among_sessions_too(ros_domain: int, tmp_path: Path):
+    with Graph([replace(GATE, nice=3)], tmp_path) as graph:
+        pid = graph.pid("gate_node")
+        assert os.getpriority(os.PRIO_PROCESS, pid) == 3
+        group = Path(f"/proc/{pid}/autogroup")
+        assert not group.exists() or group.read_text().split()[-1] == "3"
 
 
 def test_a_node_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
