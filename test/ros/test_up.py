@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,9 +60,11 @@ def test_a_killed_node_is_noticed_and_can_be_restarted(ros_domain: int, tmp_path
         graph.wait_ready()
 
 
-def test_a_nodes_priority_counts_among_sessions_too(ros_domain: int, tmp_path: Path):
-    with Graph([replace(GATE, nice=3)], tmp_path) as graph:
-        pid = graph.pid("gate_node")
+def test_a_nodes_priority_counts_among_sessions_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "mute.py").write_text("import signal\nsignal.pause()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Graph([NodeSpec("mute", "mute", nice=3)], tmp_path / "log") as graph:
+        pid = graph.pid("mute")
         assert os.getpriority(os.PRIO_PROCESS, pid) == 3
         group = Path(f"/proc/{pid}/autogroup")
         assert not group.exists() or group.read_text().split()[-1] == "3"
