@@ -63,9 +63,7 @@ class Gate:
         sources: Sequence[str] = ("policy", "teleop"),
     ) -> None:
         if tuple(kinematics.joint_names) != contract.joint_names:
-            raise GateError(
-                f"kinematics has joints {kinematics.joint_names}, the contract's are {contract.joint_names}"
-            )
+            raise GateError(f"kinematics has joints {kinematics.joint_names}, the contract's {contract.joint_names}")
         if contract.limits.wrench is not None and not contract.streams("wrench"):
             raise GateError(f"{contract.source}: limits.wrench is set, but there is no stream of kind 'wrench'")
         self.contract, self.sources = contract, tuple(sources)
@@ -77,8 +75,7 @@ class Gate:
         self._guard = WorkspaceGuard(kinematics, self.limits, contract.limits.workspace)
         self._reference = make_reference(contract, kinematics, self._guard, period)
         self._watch = DisplacementWatch()
-        self._source = ""
-        self._estop = self._block = ""
+        self._source = self._estop = self._block = ""
         self.reset()
 
     @property
@@ -94,28 +91,33 @@ class Gate:
     def reset(self) -> None:
         """Forget chunks, measurements and the setpoint, as after a jump of the clock; keep source and e-stop."""
         self._setpoint = self._ticked = self._measured = self._wrench_at = None
-        self._measured_at = 0
+        self._measured_at = self._since = 0
         self._watch.reset()
         self._forget_chunks()
 
-    def select(self, source: str | None) -> None:
-        """Give the arm to `source`, or to nobody. Raises GateError for an unknown name or under an e-stop."""
+    def select(self, source: str | None, now: int = 0) -> None:
+        """Give the arm to `source`, or to nobody; chunks from observations before `now` [ns] are passed over.
+
+        Raises GateError for an unknown name or under an e-stop.
+        """
         name = source or ""
         if name and name not in self.sources:
             raise GateError(unknown_name("source", name, self.sources))
         if name and self._estop:
             raise GateError(f"source '{name}' not selected: the e-stop is latched ({self._estop}); release it first")
         if name != self._source:
-            self._source = name
+            self._source, self._since = name, now
             self._forget_chunks()
 
     def offer(self, source: str, chunk: ActionChunk, now: int) -> str | None:
-        """Take a chunk from `source`; return why it is refused, None when it is accepted.
+        """Take a chunk from `source`; return why it is refused, None when it is not.
 
         The accepted chunk said once more is a sign of life, as long as it lasts, and changes no motion.
         """
         if source != self._source:
             return f"source '{source}' is not selected"
+        if not chunk.empty and chunk.stamp < self._since:
+            return None
         if chunk.repeats(self._chunk) and now <= chunk.end:
             self._heard = now
             return None
@@ -133,7 +135,7 @@ class Gate:
         return None
 
     def confirm(self, stamp: int, now: int) -> None:
-        """Take it for a sign of life that a lockstep source owes nothing: its chunk of `stamp` [ns], if accepted, stands."""
+        """Take for a sign of life that a lockstep source owes nothing: its chunk of `stamp` [ns], if accepted, stands."""
         if self._last is not None and self._last.stamp >= stamp:
             self._heard = now
 

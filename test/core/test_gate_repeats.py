@@ -59,3 +59,16 @@ def test_a_lockstep_source_that_owes_nothing_is_alive(rig: GateRig) -> None:
         rig.gate.confirm(rig.now, rig.now + PERIOD)  # a later chunk was due, and not accepted
         rig.tick()
     assert rig.output is not None and "quiet" in rig.output.reason
+
+
+def test_a_chunk_made_before_its_source_was_selected_is_passed_over(rig: GateRig) -> None:
+    rig.tick()
+    old = rig.chunk(np.tile(HOME + 0.1, (30, 1)))
+    rig.gate.select("")
+    rig.tick()
+    rig.gate.select("policy", rig.now)
+    assert rig.gate.offer("policy", old, rig.now) is None
+    assert "waiting for a chunk" in rig.tick().reason
+    assert rig.q == pytest.approx(HOME)
+    assert rig.offer(np.tile(HOME + 0.1, (30, 1))) is None
+    assert rig.tick().state == "active"
