@@ -92,6 +92,26 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path: Path):
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
 
 
+def test_a_training_may_begin_with_a_checkpoint_and_still_be_resumed(tmp_path: Path):
+    for name in ("first", "whole", "parts"):
+        (tmp_path / name).mkdir()
+    run(tmp_path / "first")
+    other = pictures(episodes=4)
+    begin = {"data": other, "init": tmp_path / "first" / "out"}
+    run(tmp_path / "whole", **begin)
+    run(tmp_path / "parts", until=3, **begin)
+    run(tmp_path / "parts", resume=True, data=other)
+    first, whole, parts = (weights(tmp_path / name) for name in ("first", "whole", "parts"))
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
+    assert any(not np.array_equal(first[name], whole[name]) for name in first)
+    normalisers = [(tmp_path / name / "out" / "normaliser.safetensors").read_bytes() for name in ("first", "whole", "parts")]
+    assert len(set(normalisers)) == 1
+    file = policy_file(tmp_path, TINY.replace("chunk: 6", "chunk: 5"))
+    with pytest.raises(CheckpointError, match="is of another model than the policy file's"):
+        train(other, file, tmp_path / "out", steps=2, device="cpu", progress=False, init=tmp_path / "first" / "out")
+
+
 def test_late_in_training_the_inputs_are_hardly_disturbed(tmp_path: Path):
     config = TrainingConfig(steps=10, calm=0.5, calm_scale=0.1, state_noise=0.5, state_drop=0.5)
     assert [config.disturbance_at(step) for step in (0, 4, 5, 9)] == [1.0, 1.0, 0.1, 0.1]

@@ -19,6 +19,7 @@ def command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
     seed: Annotated[int, typer.Option(help="of the weights, the held-out episodes and every draw")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="continue from the last saved step in OUTPUT")] = False,
+    init: Annotated[Path | None, typer.Option(help="begin with the weights of this checkpoint (fine-tuning)")] = None,
     until: Annotated[int | None, typer.Option(help="save and stop at this step, to be resumed later")] = None,
     contract: Annotated[str | None, typer.Option(help="train for this contract, such as tabletop_arm_ee")] = None,
     cache: Annotated[Path | None, typer.Option(help="keep decoded frames here for the next training")] = None,
@@ -44,6 +45,7 @@ def command(
         cache=cache,
         compiled=compiled,
         overrides=_overrides(set_ or []),
+        init=init,
     )
     held_out = ", ".join(f"{name} {value:.4f}" for name, value in result.validation.items()) or "none"
     speed = result.steps / max(result.seconds, 1e-9)

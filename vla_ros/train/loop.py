@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,18 @@ import torch
 import vla_ros
 from vla_ros.contract import Contract, load_contract
 from vla_ros.errors import CheckpointError, PolicyError
-from vla_ros.policy.checkpoint import choose_device, save_checkpoint
+from vla_ros.policy.checkpoint import (
+    MODEL,
+    NORMALISER,
+    check_compatible,
+    choose_device,
+    load_weights,
+    read_config,
+    read_contract,
+    save_checkpoint,
+)
 from vla_ros.policy.config import PolicyConfig, read_policy_file
+from vla_ros.policy.normaliser import Normaliser
 from vla_ros.policy.registry import plain, strict
 from vla_ros.train.batches import Sampler
 from vla_ros.train.config import TrainingConfig
@@ -61,6 +71,7 @@ def train(
     compiled: bool = False,
     progress: bool = True,
     overrides: Mapping[str, Any] | None = None,
+    init: str | Path | None = None,
 ) -> TrainResult:
     """Train a policy on a dataset and write its checkpoint folder to `output`.
 
@@ -70,7 +81,8 @@ def train(
     continue from `output`'s last saved step. until: save and stop at this step, to be resumed later.
     contract: train for this one instead of the dataset's (joint_position demonstrations as ee_pose).
     cache: folder of decoded frames to keep and reuse; by default they lie in `output` while training runs.
-    compiled: torch.compile the loss. Raises VlaRosError's children with one line.
+    compiled: torch.compile the loss. init: begin with the weights and the normaliser of this checkpoint, whose model
+    the policy file must describe. Raises VlaRosError's children with one line.
     """
     output = Path(output)
     changes = dict(overrides or {})
@@ -81,8 +93,18 @@ def train(
     data = seen_through(_open(dataset), load_contract(contract) if contract is not None else None)
     folder = Path(cache) if cache is not None else output / CACHE
     with Report(output, progress) as report:
+        begin: Normaliser | None = None
+        if resume and (output / NORMALISER).is_file():
+            begin = Normaliser.load(output / NORMALISER)
+        elif init is not None:
+            begin = _beginning(Path(init), config, data.contract)
         prepared = prepare(data, config, training, seed, folder, report.progress)
+        if begin is not None:
+            prepared = replace(prepared, normaliser=begin)
         learner = Learner(config, data.contract, training, prepared.normaliser, where, seed, compiled)
+        if init is not None and not resume:
+            for network in (learner.model, learner.ema):
+                load_weights(network, Path(init) / MODEL)
         run = _Run(output, config, data.contract, training, prepared, learner, report)
         run.facts = _facts(dataset, data, seed, training, learner)
         result = run.go(resume, until)
@@ -174,6 +196,14 @@ class _Run:
                 f"'{self.output}' already has {step} steps, more than the {self.config.steps} asked for"
             )
         return step
+
+
+def _beginning(checkpoint: Path, policy: PolicyConfig, contract: Contract) -> Normaliser:
+    """Return the normaliser of a checkpoint to train on from. Raises CheckpointError when it is of another model or robot."""
+    if read_config(checkpoint).plain() != policy.plain():
+        raise CheckpointError(f"checkpoint '{checkpoint}' is of another model than the policy file's: it cannot be the beginning")
+    check_compatible(read_contract(checkpoint), contract)
+    return Normaliser.load(checkpoint / NORMALISER)
 
 
 def _open(dataset: str | Path | Sequence[str | Path] | TrainingData) -> TrainingData:
