@@ -193,3 +193,25 @@ def test_it_says_its_period_and_priority(gate: GateGraph) -> None:
     gate.ros.wait_for(lambda: float(gate.values.get("period p50 [ms]", 0)) > 0, what="a measured period")
     assert float(gate.values["period p50 [ms]"]) == pytest.approx(10.0, abs=0.5)
     assert "priority" in gate.values["scheduling"] or "nice" in gate.values["scheduling"]
+
+
+def test_of_a_stop_that_is_released_nothing_more_is_said(ros: RosTest) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from vla_ros.contract import load_contract
+    from vla_ros.gate import Gate
+    from vla_ros.gate_output import GateOutput
+    from vla_ros.kinematics import Kinematics
+    from vla_ros.ros.gate_report import GateReport
+
+    contract = load_contract("tabletop_arm")
+    report = GateReport(ros.node, Gate(contract, Kinematics.of(contract), 0.01, sources=("policy",)), "")
+    said = ros.collect(DiagnosticArray, "/diagnostics")
+    first, last, idle = (GateOutput(0, *what, "", None) for what in (("estop", "first"), ("estop", "last"), ("idle", "")))
+    ros.wait_for(lambda: [report.tick(first), report.publish(), said][-1], 20, "word of the first stop")
+    report.tick(last)
+    report.forget()
+    report.publish()  # as the gate does every second, while a simulation in lockstep waits
+    report.tick(idle)
+    ros.wait_for(lambda: said[-1].status[0].message == "idle", 20, "word of the state after it")
+    assert [message.status[0].message for message in said][-3:] == ["estop: first", "estop: last", "idle"]

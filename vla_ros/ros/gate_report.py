@@ -49,6 +49,10 @@ class GateReport:
             self._node.get_logger().info(f"{output.state}: {output.reason or output.source}")
             self.publish()
 
+    def forget(self) -> None:
+        """Say nothing more of the last tick: what it stopped for is released."""
+        self._output = self._shown = None
+
     def publish(self) -> None:
         """Publish the diagnostics of the last tick."""
         output = self._output

@@ -221,6 +221,7 @@ class GateNode(ManagedNode):
     def _on_release_service(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
             self._gate.release()
+            self._report.forget()
         response.success, response.message = True, "released; select a source to move"
         return response
 
