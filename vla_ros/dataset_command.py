@@ -53,6 +53,93 @@ def check(
     raise typer.Exit(1 if report.serious else 0)
 
 
+@app.command()
+def merge(
+    roots: Annotated[list[Path], typer.Argument(help="folders of the datasets, in the order of their episodes")],
+    output: Annotated[Path, typer.Option(help="folder of the new dataset")],
+) -> None:
+    """Make one dataset of several of one contract; videos are copied, never re-encoded."""
+    from vla_ros.data.tools.rearrange import merge as run
+
+    _tell(run(roots, output), output)
+
+
+@app.command()
+def split(
+    root: Root,
+    part: Annotated[
+        list[str], typer.Option(help="NAME=SHARE, such as train=0.8, or NAME=EPISODES, such as val=3,8-11; once a part")
+    ],
+    output: Annotated[Path, typer.Option(help="folder in which each part becomes a dataset of its name")],
+    seed: Annotated[int, typer.Option(help="draws the episodes of shares")] = 0,
+) -> None:
+    """Make several datasets of one, by shares or by lists of episodes."""
+    from vla_ros.data import Dataset
+    from vla_ros.data.tools.rearrange import split as run
+
+    parts = split_parts(part, Dataset(root).num_episodes, seed)
+    for name, notes in run(root, parts, output).items():
+        _tell(notes, output / name)
+
+
+@app.command()
+def remove(
+    root: Root,
+    episodes: Annotated[str, typer.Option(help="episodes to leave out, such as 0-4,7")],
+    output: Annotated[Path | None, typer.Option(help="folder of the new dataset; default: in place")] = None,
+) -> None:
+    """Leave episodes out; in place the dataset is exchanged for the new one at one instant."""
+    from vla_ros.data.tools.rearrange import remove as run
+
+    _tell(run(root, episode_list(episodes), output), output or root)
+
+
+@app.command()
+def stats(
+    root: Root,
+    repair: Annotated[bool, typer.Option("--repair", help="put right what is wrong")] = False,
+    video: Annotated[bool, typer.Option("--video", help="also those of pictures, which are decoded")] = False,
+    jobs: Jobs = 1,
+) -> None:
+    """Compare the stored statistics with the data; exit code 1 if they differ and are not repaired."""
+    from vla_ros.data.tools.restat import restat
+
+    differences = restat(root, repair, video, jobs)
+    for line in differences:
+        print(line)
+    verdict = "repaired" if repair and differences else "differ" if differences else "good"
+    print(f"{root}: statistics {verdict}" + (f": {len(differences)} differences" if differences else ""))
+    raise typer.Exit(1 if differences and not repair else 0)
+
+
+def split_parts(texts: list[str], episodes: int, seed: int) -> dict[str, list[int]]:
+    """Return the episodes of each part that NAME=SHARE or NAME=EPISODES texts describe. Raises DatasetError."""
+    from vla_ros.data.tools.rearrange import fractions
+
+    specs = dict(text.partition("=")[::2] for text in texts)
+    wrong = [text for text in texts if not all(text.partition("=")[::2]) or "/" in text.partition("=")[0]]
+    if wrong or len(specs) < len(texts):
+        raise DatasetError(f"part '{(wrong or texts)[0]}': want different NAME=SHARE or NAME=EPISODES")
+    shares = {name: spec for name, spec in specs.items() if "." in spec}
+    if not shares:
+        return {name: episode_list(spec) for name, spec in specs.items()}
+    if len(shares) < len(specs):
+        raise DatasetError(f"parts {', '.join(texts)}: want shares only, such as 0.8, or lists of episodes only")
+    try:
+        return fractions(episodes, {name: float(spec) for name, spec in shares.items()}, seed)
+    except ValueError:
+        raise DatasetError(f"parts {', '.join(texts)}: a share is a number such as 0.8") from None
+
+
+def _tell(notes: list[str], output: Path) -> None:
+    from vla_ros.data import Dataset
+
+    for note in notes:
+        print(note)
+    dataset = Dataset(output)
+    print(f"{output}: {dataset.num_episodes} episodes, {dataset.num_frames} rows")
+
+
 def episode_list(text: str) -> list[int]:
     """Return the episodes that text such as ``0-4,7`` names, in its order. Raises DatasetError."""
     chosen: list[int] = []

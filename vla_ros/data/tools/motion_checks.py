@@ -115,7 +115,7 @@ def idle(episode: EpisodeRows) -> Iterator[Finding]:
         return
     moving = _speeds(state, STATE, contract) * episode.fps >= STILL * _limits(STATE, contract)
     asked = _speeds(action, ACTION, contract) * episode.fps >= STILL * _limits(ACTION, contract)
-    still: npt.NDArray[np.bool_] = ~np.concatenate([moving, asked], axis=1).any(axis=1)
+    still = np.logical_not(np.any(np.concatenate([moving, asked], axis=1), axis=1))
     long = [run for run in runs(still) if run[1] - run[0] >= IDLE * episode.fps]
     share = sum(end - first for first, end in long) / len(still)
     for first, end in long:
