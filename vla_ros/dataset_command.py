@@ -54,6 +54,26 @@ def check(
 
 
 @app.command()
+def view(
+    root: Root,
+    output: Annotated[Path | None, typer.Option(help="file of the page; default: view.html in the dataset")] = None,
+    episodes: Episodes = "",
+    embed: Annotated[bool, typer.Option("--embed", help="carry the videos in the page")] = False,
+    rerun: Annotated[Path | None, typer.Option(help="write a Rerun recording to this .rrd file instead")] = None,
+) -> None:
+    """Make one HTML page with plots and videos, or a Rerun recording."""
+    chosen = episode_list(episodes) if episodes else None
+    if rerun is not None:
+        from vla_ros.data.tools.view.rerun_file import write_rerun
+
+        print(write_rerun(root, rerun, chosen))
+        return
+    from vla_ros.data.tools.view.page import write_page
+
+    print(write_page(root, output or root / "view.html", chosen, embed))
+
+
+@app.command()
 def merge(
     roots: Annotated[list[Path], typer.Argument(help="folders of the datasets, in the order of their episodes")],
     output: Annotated[Path, typer.Option(help="folder of the new dataset")],
