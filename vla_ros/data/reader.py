@@ -18,6 +18,7 @@ import numpy.typing as npt
 from vla_ros.contract import Contract, parse_contract
 from vla_ros.data import layout
 from vla_ros.data.features import SUCCESS, Feature
+from vla_ros.data.pictures import Frame, pictures_of
 from vla_ros.data.stats import Stats, stats_from_json
 from vla_ros.data.tables import read_table, read_tasks, to_numpy
 from vla_ros.data.video import read_frames
@@ -141,8 +142,9 @@ class Dataset:
             )
         return values
 
-    def frames(self, key: str, episode: int) -> npt.NDArray[np.uint8]:
-        """Return a camera's frames of an episode, uint8 [T, H, W, 3] RGB, T being the episode's rows.
+    def frames(self, key: str, episode: int) -> Frame:
+        """Return a camera's frames of an episode, T being its rows: uint8 [T, H, W, 3] RGB, or depth float32
+        [T, H, W] in metres with NaN where nothing was measured.
 
         Raises DatasetError for an unknown camera or episode, or a video that is missing, corrupt or too
         short.
@@ -151,13 +153,11 @@ class Dataset:
             raise DatasetError(f"dataset '{self.root}': {unknown_name('camera', key, self.cameras)}")
         chosen = self._chosen(episode)
         path = self._path(self.info["video_path"], chosen.files[key], video_key=key)
-        return read_frames(path, chosen.starts[key], chosen.length, self.fps)
+        return read_frames(path, chosen.starts[key], chosen.length, self.fps, pictures_of(self.features[key]))
 
     def _chosen(self, episode: int) -> Episode:
         if not 0 <= episode < self.num_episodes:
-            raise DatasetError(
-                f"dataset '{self.root}' has no episode {episode}; valid: 0..{self.num_episodes - 1}"
-            )
+            raise DatasetError(f"dataset '{self.root}' has no episode {episode}; valid: 0..{self.num_episodes - 1}")
         return self.episodes[episode]
 
     def _rows(self, key: str, feature: Feature, path: Path) -> npt.NDArray[Any]:
@@ -176,10 +176,7 @@ class Dataset:
             task=tasks[0] if tasks else "",
             tasks=tasks,
             success=bool(row[_SUCCESS][0] > 0.5) if _SUCCESS in row else None,
-            files={
-                place: (row[f"{path}/chunk_index"], row[f"{path}/file_index"])
-                for place, path in places.items()
-            },
+            files={place: (row[f"{path}/chunk_index"], row[f"{path}/file_index"]) for place, path in places.items()},
             starts={key: row[f"videos/{key}/from_timestamp"] for key in self.cameras},
         )
 
