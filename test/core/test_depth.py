@@ -8,33 +8,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from recordings import row, small_contract
+from recordings import DEPTH, deep_contract, deep_row, depth
 
-from vla_ros.contract import Contract, parse_contract
 from vla_ros.data import Dataset, DatasetWriter
 from vla_ros.data.features import Feature
 from vla_ros.data.pictures import DEPTH_INFO, DepthPictures
 from vla_ros.errors import DatasetError
 
-DEPTH = "observation.depth.front"
 STEP = np.log(13.5 / 3.51) / 4095  # of log(depth + 3.5 m), from the format's description
-
-
-def deep_contract() -> Contract:
-    stream = f"  {DEPTH}: {{topic: /depth, kind: depth, shape: [48, 64]}}\n  task:"
-    return parse_contract(small_contract().text.replace("  task:", stream), "deep.yaml")
-
-
-def depth(k: int) -> np.ndarray:
-    """Return a slope from 0.3 m to 6 m that moves with k; nothing was measured in one corner."""
-    slope = np.linspace(0.3, 6.0, 64, dtype=np.float32)[None] + np.linspace(0, 0.5, 48, dtype=np.float32)[:, None]
-    slope += np.float32(0.01 * k)
-    slope[:8, :8] = np.nan
-    return slope
-
-
-def deep_row(k: int) -> dict[str, object]:
-    return row(k) | {DEPTH: depth(k), "sync.age": np.zeros(5), "sync.stamp": np.zeros(5)}
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,8 @@ CONTRACT = "meta/contract.yaml"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-HIDDEN = ".vla_ros"
+HIDDEN, NEW, OLD = ".vla_ros", "new", "old"
+MERGED_PARTS = ("data", "videos", "meta/episodes")  # what a merge replaces; the last is read first
 TREE, EPISODE_NOTE, JOURNAL, SPILL = "tree", "episode.json", "rows", "spill"  # in a recording folder
 _MOVED_LAST = (STATS_FILE, INFO)
 
@@ -119,8 +120,14 @@ def interrupted_folder(root: Path) -> Path:
 
 
 def clean(root: Path) -> list[str]:
-    """Finish an interrupted commit; return one line about it."""
+    """Finish an interrupted commit or merge, remove an interrupted build of one; return one line about each."""
     report = []
+    if merged_folder(root).exists():
+        finish_merge(root)
+        report.append("finished a merge that had been interrupted")
+    if merging_folder(root).exists():
+        shutil.rmtree(merging_folder(root))
+        report.append("removed what an interrupted merge had built")
     commit = root / HIDDEN / "commit"
     if commit.exists():
         _move_into_place(root, commit)
@@ -129,6 +136,54 @@ def clean(root: Path) -> list[str]:
     if recording.exists() and not (recording / TREE).exists():  # its tree was committed, or it never began
         shutil.rmtree(recording)
     return report
+
+
+def merging_folder(root: Path) -> Path:
+    """Return the folder in which a merge builds its files."""
+    return root / HIDDEN / "merging"
+
+
+def merged_folder(root: Path) -> Path:
+    """Return the folder of a merge that is committed and not yet in place."""
+    return root / HIDDEN / "merged"
+
+
+def commit_merge(root: Path) -> None:
+    """Make the files that a merge has built those of the dataset, atomically and durably."""
+    sync_tree(merging_folder(root))
+    os.rename(merging_folder(root), merged_folder(root))
+    sync(root / HIDDEN)
+    finish_merge(root)
+
+
+def finish_merge(root: Path) -> None:
+    """Put the folders of a committed merge in the old ones' place; goes on where an earlier call was cut short."""
+    merged = merged_folder(root)
+    for part in MERGED_PARTS:
+        new, old, target = merged / NEW / part, merged / OLD / part, root / part
+        if not new.exists():
+            continue
+        if target.exists():
+            old.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(target, old)
+        os.rename(new, target)
+        sync(target.parent)
+    shutil.rmtree(merged)
+
+
+def current(root: Path, relative: str) -> Path:
+    """Return where a file or folder of a dataset lies now: in its place, or in a merge that is not yet there."""
+    staged = merged_folder(root) / NEW / relative
+    return staged if staged.exists() else root / relative
+
+
+def generation(root: Path) -> tuple[int, ...]:
+    """Return what changes when the dataset's files are merged, and when those are put in place."""
+    try:
+        status = current(root, MERGED_PARTS[-1]).stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, merged_folder(root).exists()
 
 
 def commit_pending(root: Path) -> bool:
