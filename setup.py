@@ -58,7 +58,7 @@ setup(
         *shared_files(),
     ],
     install_requires=[
-        "av>=12.0",
+        "av>=14.0",
         "numpy>=2.0",
         "opencv-python>=4.10",
         "pin>=3.1",

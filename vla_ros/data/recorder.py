@@ -43,9 +43,7 @@ class EpisodeRecorder:
         self.grace = round(grace * NANOSECONDS)
         self.state = "idle"
         self.problem = ""
-        self.stale_rows: dict[
-            str, int
-        ] = {}  # stream to rows of this episode in which it was older than allowed
+        self.stale_rows: dict[str, int] = {}  # stream to rows of this episode in which it was older than allowed
         self._fps = frames_per_second(contract)
         self._sync = sync_names(contract)
         self._text = next((stream.key for stream in contract.streams("text")), None)
@@ -105,9 +103,7 @@ class EpisodeRecorder:
         instruction = task or (str(seen.values[self._text]) if self._text else "")
         self.writer.start_episode(instruction)
         self._first = self._next = -(-seen.stamp * self._fps // NANOSECONDS)
-        if (
-            self._first and self._grid(self._first - 1) >= seen.stamp
-        ):  # the grid is rounded to whole nanoseconds
+        if self._first and self._grid(self._first - 1) >= seen.stamp:  # the grid is rounded to whole nanoseconds
             self._first = self._next = self._first - 1
         self.state, self.problem, self.stale_rows = "recording", "", {}
         return self.first
@@ -159,9 +155,7 @@ class EpisodeRecorder:
 
     def _require(self, state: str, command: str) -> None:
         if self.state != state:
-            valid = {"idle": "start", "recording": "save, discard", "saving": "none until it is saved"}[
-                self.state
-            ]
+            valid = {"idle": "start", "recording": "save, discard", "saving": "none until it is saved"}[self.state]
             raise DatasetError(f"cannot {command} while {self.state}; valid: {valid}")
 
     def _grid(self, index: int) -> int:
@@ -173,9 +167,7 @@ class EpisodeRecorder:
             if now > due + self.grace:
                 self.problem = f"no action from the gate for row {self.rows}"
             return False
-        return now > t + self.grace or all(
-            buffer.newest is not None and buffer.newest >= t for buffer in self._sensors
-        )
+        return now > t + self.grace or all(buffer.newest is not None and buffer.newest >= t for buffer in self._sensors)
 
     def _row(self, t: int) -> tuple[dict[str, Any], str | None] | None:
         seen = self.aligner.align(t)
