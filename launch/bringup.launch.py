@@ -9,7 +9,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from vla_ros.contract import load_contract
 from vla_ros.paths import share_path
 from vla_ros.robot import load_urdf
-from vla_ros.ros.environment import launched_environment, package_installed
+from vla_ros.ros.environment import graph_environment, package_installed
 from vla_ros.ros.graph import NodeSpec, bring_up
 
 ARGUMENTS = {
@@ -33,7 +33,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *(DeclareLaunchArgument(n, default_value=d, description=t) for n, (d, t) in ARGUMENTS.items()),
-            *(SetEnvironmentVariable(name, value) for name, value in launched_environment().items()),
+            *(SetEnvironmentVariable(name, value) for name, value in graph_environment().items()),
             OpaqueFunction(function=start),
         ]
     )

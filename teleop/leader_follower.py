@@ -8,12 +8,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vla_ros.action import ActionChunk
+from vla_ros.action import NANOSECONDS, ActionChunk
 from vla_ros.contract import POSITION_SUFFIX, Contract
 from vla_ros.errors import DeviceError, unknown_name
 from vla_ros.teleop.device import TeleopSample
 
-NANOSECONDS = 1_000_000_000
 POSE_VALUES = 7
 CONTINUOUS = 2.5  # samples further apart than this many periods say nothing about the leader's velocity
 

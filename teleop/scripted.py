@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.errors import SimulationError
 from vla_ros.teleop.device import TeleopSample
 
-NANOSECONDS = 1_000_000_000
 KEEP = 64  # samples of each kind
 FRESH = 0.1  # [s] older joints or objects are not acted on
 ROUNDING = 1_000  # [ns]

@@ -39,10 +39,11 @@ class GateGraph:
             [NodeSpec("gate_node", "vla_ros.ros.nodes.gate_node", {"contract": str(contract), **parameters})]
         )
         node, command = ros.node, self.contract.action.command
-        self._joints = node.create_publisher(JointState, self.contract.state.topic, qos.COMMAND)
-        self._wrench = node.create_publisher(WrenchStamped, "/tool/wrench", qos.COMMAND)
+        profile = qos.exchanged(10, bool(parameters.get("lockstep")))
+        self._joints = node.create_publisher(JointState, self.contract.state.topic, profile)
+        self._wrench = node.create_publisher(WrenchStamped, "/tool/wrench", profile)
         self._chunks = {
-            s: node.create_publisher(JointTrajectory, f"/{s}/chunk", qos.COMMAND)
+            s: node.create_publisher(JointTrajectory, f"/{s}/chunk", profile)
             for s in ("policy", "teleop")
         }
         kind = Float64MultiArray if command.interface == "forward" else JointTrajectory
@@ -142,7 +143,9 @@ def chunk_message(names: list[str], stamp: int, values: np.ndarray, dt: float = 
 
 
 SOURCE_PROCESS = """
-import sys, time
+import sys
+from vla_ros.ros import lifeline
+lifeline.hold()
 import numpy as np, rclpy
 from gate_graph import chunk_message
 from trajectory_msgs.msg import JointTrajectory
@@ -152,7 +155,8 @@ node = rclpy.create_node("policy_stand_in")
 publisher = node.create_publisher(JointTrajectory, "/policy/chunk", 10)
 names = list(load_contract("tabletop_arm").action.names)
 target = np.tile([float(word) for word in sys.argv[1:]], (30, 1))
-while rclpy.ok():
+def send():
     publisher.publish(chunk_message(names, node.get_clock().now().nanoseconds, target))
-    time.sleep(1 / 30)
+node.create_timer(1 / 30, send)
+rclpy.spin(node)
 """

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -14,30 +18,61 @@ from vla_ros.ros.environment import isolated_domain
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+MARK = "VLA_ROS_TEST"  # in the environment of every process that a test starts
+ENDING = 10.0  # [s] that a test's processes may take to end after it
+_marks = count(1)
+
 
 @contextmanager
-def own_domain() -> Iterator[int]:
+def own_domain(patience: float = ENDING) -> Iterator[int]:
     """Yield a ROS domain id that no other graph of this machine uses until the block ends.
 
-    Meanwhile it is in ROS_DOMAIN_ID, for the processes that a test starts.
+    Meanwhile it is in ROS_DOMAIN_ID, for the processes that a test starts. Those that are left `patience` [s] after
+    the end are killed and named in an AssertionError, so that they disturb no other test.
     """
     with patch.dict(os.environ):
         os.environ.pop("ROS_DOMAIN_ID", None)
         with isolated_domain() as domain:
             os.environ["ROS_DOMAIN_ID"] = str(domain)
+            os.environ[MARK] = f"{os.getpid()}.{next(_marks)}"
             yield domain
+            end_left_over(f"{MARK}={os.environ[MARK]}", patience)
 
 
-def wait_until(condition: Callable[[], Any], deadline: float = 20.0, what: str = "the condition") -> Any:
+def end_left_over(setting: str, patience: float) -> None:
+    """Fail, naming them, if processes with `setting` in their environment outlive `patience` [s]; end them."""
+    with suppress(AssertionError):
+        wait_until(lambda: not processes_with(setting), patience)
+    left = processes_with(setting)
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not processes_with(setting), 20.0, "the end of killed processes")
+    assert not left, f"left running by the test: {left}"
+
+
+def processes_with(setting: str) -> dict[int, str]:
+    """Return id and command line of the other processes with `setting`, NAME=VALUE, in their environment."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is another user's
+            variables = (entry / "environ").read_bytes().split(b"\0")
+            if setting.encode() in variables and int(entry.name) != os.getpid():
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                found[int(entry.name)] = " ".join(word.decode(errors="replace") for word in words[:4])
+    return found
+
+
+def wait_until(condition: Callable[[], Any], deadline: float = 60.0, what: str = "the condition") -> Any:
     """Poll ``condition`` every 5 ms until it is true and return its value; fail after ``deadline`` seconds.
 
     For events outside of this process (files, other processes). On the graph use ``RosTest.wait_for``.
     """
-    end = time.monotonic() + deadline
+    end, pause = time.monotonic() + deadline, threading.Event()
     while not (value := condition()):
         if time.monotonic() > end:
             raise AssertionError(f"{what} did not happen within {deadline:g} s")
-        time.sleep(0.005)
+        pause.wait(0.005)
     return value
 
 
@@ -46,12 +81,13 @@ class RosTest:
 
     def __init__(self, domain_id: int) -> None:
         import rclpy
-        from rclpy.executors import SingleThreadedExecutor
+
+        from vla_ros.ros.lifecycle import make_executor
 
         self.domain_id = domain_id
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain_id)
-        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor = make_executor(self.context)
         self._nodes: list[Node] = []
         self.node = self.add(rclpy.create_node("test", context=self.context))
 
@@ -62,7 +98,7 @@ class RosTest:
         return node
 
     def wait_for(
-        self, condition: Callable[[], Any], deadline: float = 20.0, what: str = "the condition"
+        self, condition: Callable[[], Any], deadline: float = 60.0, what: str = "the condition"
     ) -> Any:
         """Spin until ``condition()`` is true and return its value; fail after ``deadline`` seconds."""
         end = time.monotonic() + deadline
@@ -90,7 +126,7 @@ class RosTest:
         topic: str,
         qos: Any = 10,
         matching: Callable[[Any], bool] = lambda message: True,
-        deadline: float = 20.0,
+        deadline: float = 60.0,
     ) -> Any:
         """Subscribe and return the first message that ``matching`` accepts."""
         received: list[Any] = []
@@ -108,7 +144,7 @@ class RosTest:
         finally:
             self.node.destroy_subscription(subscription)
 
-    def call(self, service_type: type, name: str, request: Any = None, deadline: float = 20.0) -> Any:
+    def call(self, service_type: type, name: str, request: Any = None, deadline: float = 60.0) -> Any:
         """Call the service ``name`` once it is there and return its response."""
         client = self.node.create_client(service_type, name)
         try:

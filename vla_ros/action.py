@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vla_ros.errors import ActionError
 
-NANOSECONDS = 1_000_000_000
+NANOSECONDS = 1_000_000_000  # in a second
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,21 @@ class ActionChunk:
     def empty(self) -> bool:
         """True when the source has nothing to say and the arm is to hold."""
         return len(self) == 0
+
+    @property
+    def end(self) -> int:
+        """When the last target is to be reached [ns]; the stamp of an empty chunk."""
+        return self.stamp + round(len(self) * self.dt * NANOSECONDS)
+
+    def repeats(self, other: ActionChunk | None) -> bool:
+        """Return True if this is `other`, not empty, said once more."""
+        return (
+            other is not None
+            and not self.empty
+            and (self.stamp, self.dt, self.names, self.space, self.frame)
+            == (other.stamp, other.dt, other.names, other.space, other.frame)
+            and np.array_equal(self.values, other.values)
+        )
 
     def times(self) -> npt.NDArray[np.int64]:
         """Return the absolute times [ns] at which the H targets are to be reached, int64 [H]."""

@@ -70,7 +70,7 @@ class ChunkCheck:
             raise ActionError(f"chunk is stamped {ahead:.3f} s in the future: are the clocks synchronised?")
         if last is None:
             return
-        if chunk.stamp <= last.stamp:
+        if chunk.stamp < last.stamp or (chunk.stamp == last.stamp and not chunk.empty):
             late = (last.stamp - chunk.stamp) / NANOSECONDS
             raise ActionError(f"out of order: chunk is stamped {late:.3f} s before the last one, or the same")
         if chunk.sequence and chunk.sequence <= last.sequence:

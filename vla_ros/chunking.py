@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vla_ros.action import ActionChunk
+from vla_ros.action import NANOSECONDS, ActionChunk
 from vla_ros.errors import GateError, unknown_name
-from vla_ros.trajectory import NANOSECONDS, Trajectory
+from vla_ros.trajectory import Trajectory
 
 FloatArray = npt.NDArray[np.float64]
 

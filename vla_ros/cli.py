@@ -10,6 +10,7 @@ import typer
 
 from vla_ros.dataset_command import app as dataset_app
 from vla_ros.errors import VlaRosError
+from vla_ros.ros import lifeline
 from vla_ros.ros.graph import STEPS
 from vla_ros.train.command import command as train_command
 
@@ -203,6 +204,8 @@ def _evaluate(
 
 def main() -> None:
     """Run the command line; a VlaRosError becomes one line on stderr and exit code 1."""
+    lifeline.hold()
+    lifeline.disown()
     try:
         app()
     except VlaRosError as error:

@@ -50,8 +50,9 @@ class Gate:
     _measured: FloatArray | None  # joint positions, and when
     _measured_at: int
     _wrench_at: int | None
-    _last: Received | None  # the last accepted chunk of the source, and when it came
-    _heard: int | None
+    _last: Received | None  # the last accepted chunk of the source
+    _heard: int | None  # the source's last sign of life
+    _chunk: ActionChunk | None  # the last accepted one as it came
     _silenced: bool  # that chunk was empty
     _fresh: bool  # the source has not moved the arm yet
 
@@ -117,9 +118,15 @@ class Gate:
             self._forget_chunks()
 
     def offer(self, source: str, chunk: ActionChunk, now: int) -> str | None:
-        """Take a chunk from `source`; return why it is refused, None when it is accepted."""
+        """Take a chunk from `source`; return why it is refused, None when it is accepted.
+
+        The accepted chunk said once more is a sign of life, as long as it lasts, and changes no motion.
+        """
         if source != self._source:
             return f"source '{source}' is not selected"
+        if chunk.repeats(self._chunk) and now <= chunk.end:
+            self._heard = now
+            return None
         try:
             checked = self._check(chunk, now, self._last)
             if not checked.empty:
@@ -130,8 +137,13 @@ class Gate:
         if checked.empty:
             self._executor.clear()
         self._silenced = checked.empty
-        self._last, self._heard = Received(checked.stamp, checked.sequence), now
+        self._last, self._heard, self._chunk = Received(checked.stamp, checked.sequence), now, chunk
         return None
+
+    def confirm(self, stamp: int, now: int) -> None:
+        """Take it for a sign of life that a lockstep source owes nothing: its chunk of `stamp` [ns], if accepted, stands."""
+        if self._last is not None and self._last.stamp >= stamp:
+            self._heard = now
 
     def refuse(self, source: str, reason: str) -> str:
         """Count a refused chunk and return the reason; also for messages that cannot be read as a chunk."""
@@ -296,5 +308,5 @@ class Gate:
 
     def _forget_chunks(self) -> None:
         self._executor.clear()
-        self._last = self._heard = None
+        self._last = self._heard = self._chunk = None
         self._silenced, self._fresh = False, True

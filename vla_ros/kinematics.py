@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pinocchio as pin
 
+from vla_ros.contract import Contract, check_joints
 from vla_ros.errors import KinematicsError, unknown_name
+from vla_ros.robot import load_urdf, movable_joints
 
 Array = npt.NDArray[np.float64]
 DAMPING = 1e-3  # of the normal equations
@@ -49,6 +51,13 @@ class Kinematics:
         self._keep_chain(full)
         home = np.clip(np.zeros(len(joint_names)), self.lower, self.upper)
         self._home_quaternion = self._quaternion(self.forward(home))
+
+    @classmethod
+    def of(cls, contract: Contract) -> Kinematics:
+        """Return the kinematics of the contract's robot. Raises ContractError when the robot lacks one of its joints."""
+        urdf = load_urdf(contract.urdf)
+        check_joints(contract, movable_joints(urdf))
+        return cls(urdf, contract.joint_names, contract.action.tip)
 
     def forward(self, q: npt.ArrayLike) -> Array:
         """Return T_root_tip, 4 x 4, at the joint positions `q` [N]."""

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.contract import POSITION_SUFFIX, StreamSpec
 from vla_ros.errors import ObservationError, unknown_name
 
-NANOSECONDS = 1_000_000_000
 Decoder = Callable[[Any], "tuple[int, Any]"]
 
 COLOUR = {  # encoding: (channels, index of each of R, G, B)

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.contract import Contract, StreamSpec
 from vla_ros.errors import ObservationError, unknown_name
 
-NANOSECONDS = 1_000_000_000
 DTYPES = {
     "image": np.uint8,
     "depth": np.float32,

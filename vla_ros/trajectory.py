@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.errors import ActionError
 
-NANOSECONDS = 1_000_000_000
 FloatArray = npt.NDArray[np.float64]
 
 

@@ -69,11 +69,19 @@ def test_a_step_that_is_too_short(rig: GateRig) -> None:
     assert_refused(rig, "dt is 1e-06 s", dt=1e-6)
 
 
-def test_a_chunk_older_than_the_last_one_or_sent_twice(rig: GateRig) -> None:
+def test_a_chunk_older_than_the_last_one_or_another_of_the_same_observation(rig: GateRig) -> None:
     assert rig.offer(np.tile(HOME, (5, 1)), stamp=rig.now) is None
     assert_refused(rig, "out of order", stamp=rig.now - S // 100)
     assert rig.offer(np.tile(HOME, (5, 1)), stamp=rig.now) is None
-    assert_refused(rig, "out of order", stamp=rig.now)
+    assert_refused(rig, "out of order", stamp=rig.now, values=np.tile(HOME + 0.01, (5, 1)))
+
+
+def test_a_chunk_said_again_after_the_source_asked_to_hold(rig: GateRig) -> None:
+    chunk = rig.chunk(np.tile(HOME, (5, 1)))
+    assert rig.gate.offer("policy", chunk, rig.now) is None
+    assert rig.gate.offer("policy", rig.empty_chunk(), rig.now) is None  # of the same observation: granted
+    assert "out of order" in str(rig.gate.offer("policy", chunk, rig.now))
+    assert "asks to hold" in rig.tick().reason
 
 
 def test_a_sequence_number_that_goes_back(rig: GateRig) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vla_ros.sim.pacing import CAMERA_EVERY, GATE_EVERY, LOST, NANOSECONDS, Pacer, step_time
+from vla_ros.action import NANOSECONDS
+from vla_ros.sim.pacing import CAMERA_EVERY, GATE_EVERY, LOST, Pacer, step_time
 
 
 class HandClock:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from ros_support import RosTest
+
+from vla_ros.ros import lifeline
 
 if TYPE_CHECKING:
     from conftest import Installation
@@ -74,8 +75,8 @@ def test_a_node_starts_and_stops_at_ctrl_c(installation: Installation, ros: RosT
         command = ["python3", "-m", "vla_ros.ros.nodes.gate_node"]
     environment = installation.environment | {"ROS_DOMAIN_ID": str(ros.domain_id)}
     with open(tmp_path / "output", "w+") as output:
-        node = subprocess.Popen(
-            installation.command(*command), cwd=tmp_path, env=environment, stdout=output, stderr=output
+        node = lifeline.start(
+            installation.command(*command), environment, cwd=tmp_path, stdout=output, stderr=output
         )
         try:
             ros.wait_for(

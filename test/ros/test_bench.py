@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from vla_ros.ros.bench import gate, transport
+from vla_ros.ros.bench_standins import STAGES
 
 
 def test_the_gates_period_is_printed_idle_and_under_load(
@@ -23,10 +24,11 @@ def test_the_gates_period_is_printed_idle_and_under_load(
         assert float(match[1]) == pytest.approx(10.0, abs=1.0)
 
 
-def test_the_time_from_image_to_command_is_printed(
-    ros_domain: int, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("task", ["reach", "pick_place"])  # the gripper at either end of its range
+def test_the_time_from_image_to_command_is_printed_by_stage(
+    ros_domain: int, capsys: pytest.CaptureFixture[str], task: str
 ) -> None:
-    transport(seconds=3.0)
+    transport(seconds=3.0, task=task)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith("capture stamp to observation: p50 ")
-    assert re.match(r"capture stamp to command: p50 \d+\.\d ms, p99 \d+\.\d ms, max ", lines[2])
+    for stage, line in zip(STAGES, lines[1:], strict=True):
+        assert re.match(rf"capture stamp to {stage}: p50 \d+\.\d ms, p99 \d+\.\d ms, max ", line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from rich.console import Console
 from ros_support import wait_until
 
 from vla_ros.data import Dataset
+from vla_ros.ros import lifeline
 
 SEEDS = (1000, 1001)
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +104,8 @@ def test_poses_can_be_taught_as_well(module_domain: int, tmp_path: Path) -> None
 def test_ctrl_c_keeps_what_was_saved_and_leaves_no_process(module_domain: int, tmp_path: Path) -> None:
     root = tmp_path / "interrupted"
     command = [sys.executable, "-m", "vla_ros.cli", "collect", "--task", "reach", "--episodes", "50"]
-    process = subprocess.Popen([*command, "--output", str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command += ["--output", str(root)]
+    process = lifeline.start(command, os.environ, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     wait_until(lambda: saved(root) >= 1, deadline=90, what="the first episode")
     children = descendants(process.pid)
     assert len(children) >= 4

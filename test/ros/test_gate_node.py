@@ -21,6 +21,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.ros import lifeline
 from vla_ros.ros.convert import from_time
 from vla_ros.ros.environment import child_environment
 
@@ -95,8 +96,8 @@ def test_a_source_process_killed_by_sigkill_leaves_the_arm_held_and_a_new_one_re
             os.environ.get("PYTHONPATH", ""),
         ]
         environment = child_environment() | {"PYTHONPATH": os.pathsep.join(paths)}
-        return subprocess.Popen(
-            [sys.executable, "-c", SOURCE_PROCESS, *map(str, target.tolist())], env=environment
+        return lifeline.start(
+            [sys.executable, "-c", SOURCE_PROCESS, *map(str, target.tolist())], environment
         )
 
     assert gate.set_source("policy").successful

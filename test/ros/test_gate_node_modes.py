@@ -35,7 +35,7 @@ def test_on_ctrl_c_it_brakes_and_then_ends_with_exit_code_0(ros: RosTest) -> Non
     with GateGraph(ros) as gate:
         gate.start_feeding()
         assert gate.set_source("policy").successful
-        gate.send_chunk(np.tile(HOME + 0.3, (60, 1)))
+        ros.node.create_timer(0.2, lambda: gate.send_chunk(np.tile(HOME + 0.3, (60, 1))))
         gate.wait_motion()
         stop = threading.Thread(target=gate.graph.stop)
         stop.start()

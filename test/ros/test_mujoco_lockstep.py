@@ -28,7 +28,7 @@ class Gate:
         self.ros, self.answering, self.offset = ros, True, 0.0
         self.trace: list[tuple[int, list[float]]] = []
         self._read = JointReader(JOINTS)
-        self._commands = ros.node.create_publisher(JointTrajectory, COMMANDS, qos.COMMAND)
+        self._commands = ros.node.create_publisher(JointTrajectory, COMMANDS, qos.exchanged(10, True))
         self.grants = ros.node.create_publisher(Time, "/sim/run_until", qos.COMMAND)
         ros.node.create_subscription(
             JointState, "/joint_states", self._on_joints, qos.sensor(300, reliable=True)

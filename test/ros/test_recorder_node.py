@@ -17,6 +17,7 @@ from recordings import FRONT, TAXELS, WRENCH, number_of, picture, small_contract
 from ros_support import RosTest
 
 from vla_ros.data import Dataset
+from vla_ros.ros import lifeline
 
 SECOND = 1_000_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +129,7 @@ def start(folder: Path, **parameters: object) -> subprocess.Popen[str]:
     values = {"contract": folder / "small.yaml", "root": folder / "set", "use_sim_time": "true"} | parameters
     arguments = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
     command = [sys.executable, "-m", "vla_ros.ros.nodes.recorder_node", "--ros-args", *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ.copy(), stderr=subprocess.PIPE, text=True)
+    return lifeline.start(command, os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def command(ros: RosTest, name: str) -> Any:

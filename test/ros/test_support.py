@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from ros_support import RosTest, own_domain
@@ -28,3 +30,18 @@ def test_two_tests_at_once_get_different_domains(ros_domain: int) -> None:
     with own_domain() as other:
         assert os.environ["ROS_DOMAIN_ID"] == str(other) != str(ros_domain)
     assert os.environ["ROS_DOMAIN_ID"] == str(ros_domain)
+
+
+def test_a_test_that_leaves_a_process_fails_by_name_and_the_process_is_ended() -> None:
+    with pytest.raises(AssertionError, match=r"left running by the test: .*signal\.pause"):
+        with own_domain(patience=0.1):
+            left = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    assert left.wait(10) == -9
+
+
+def test_one_domain_after_another_is_taken() -> None:
+    domains = []
+    for _ in range(3):
+        with own_domain() as domain:
+            domains.append(domain)
+    assert len(set(domains)) == 3

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from ros_support import RosTest
 
+from vla_ros.ros import lifeline
+
 SECOND = 1_000_000_000
 ROOT = Path(__file__).resolve().parents[2]
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3", "gripper")
@@ -32,8 +34,8 @@ class Scene:
         from vla_ros.ros import qos
 
         self.ros = ros
-        self.joints = ros.node.create_publisher(JointState, "/joint_states", qos.reliable(1000))
-        self.objects = ros.node.create_publisher(MarkerArray, "/sim/objects", qos.reliable(1000))
+        self.joints = ros.node.create_publisher(JointState, "/joint_states", qos.exchanged(1000, True))
+        self.objects = ros.node.create_publisher(MarkerArray, "/sim/objects", qos.exchanged(1000, True))
         self.text = ros.node.create_publisher(String, "/instruction", qos.LATCHED)
         self.chunks: list[JointTrajectory] = ros.collect(JointTrajectory, "/teleop/chunk", 200)
         subscribed = (self.joints, self.objects, self.text)
@@ -74,7 +76,7 @@ class Scene:
 def scene(ros: RosTest) -> Iterator[Scene]:
     command = [sys.executable, "-m", "vla_ros.ros.nodes.teleop_node", "--ros-args"]
     command += ["-p", "task:=reach", "-p", "lockstep:=true", "-p", "use_sim_time:=true"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ.copy(), stderr=subprocess.PIPE, text=True)
+    process = lifeline.start(command, os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     yield Scene(ros)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)

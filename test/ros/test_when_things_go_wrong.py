@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ros_support import RosTest, wait_until
+from ros_support import RosTest, processes_with, wait_until
 
 from vla_ros.cli import SHIPPED
 from vla_ros.contract import load_contract
 from vla_ros.paths import share_path
+from vla_ros.ros import lifeline
+from vla_ros.ros.convert import from_time
 from vla_ros.ros.environment import child_environment
 from vla_ros.ros.graph import NodeSpec, bring_up
 from vla_ros.ros.up import Graph, command_line
@@ -103,12 +106,15 @@ class Watch:
         from trajectory_msgs.msg import JointTrajectory
 
         self.said: dict[str, list[str]] = {}
+        self.holds: list[tuple[int, float]] = []  # when the gate said that its source is quiet [ns], since when [s]
         self.commands = ros.collect(JointTrajectory, "/arm_controller/joint_trajectory", 100)
         ros.node.create_subscription(DiagnosticArray, "/diagnostics", self._hear, 100)
 
     def _hear(self, message: object) -> None:
         for status in message.status:  # type: ignore[attr-defined]
             self.said.setdefault(status.name, []).append(status.message)
+            if quiet := re.search(r"is quiet for (\S+) s", status.message):
+                self.holds.append((from_time(message.header.stamp), float(quiet[1])))  # type: ignore[attr-defined]
 
     def last(self, node: str) -> str:
         """Return the newest message of a node."""
@@ -153,15 +159,47 @@ def test_a_camera_that_stops_makes_the_arm_hold_and_diagnostics_name_it(ros: Ros
         ros.wait_for(lambda: watch.last("gate_node") == "active", 60, "the policy driving again")
 
 
-def test_a_killed_policy_makes_the_arm_hold_and_a_new_one_resumes(ros: RosTest) -> None:
+def patient_contract(folder: Path) -> Path:
+    """Write a contract that a busy machine meets: only the gate's patience with its source is as shipped."""
+    contract = load_contract("tabletop_arm")
+    streams = [spec.key for spec in contract.streams() if spec.kind != "text"]
+    ages: dict[str, object] = {f"observation/{key}/max_age": 2.0 for key in streams}
+    return changed_contract(folder, ages | {"limits/chunk_age": 2.0})
+
+
+def test_a_policy_says_its_chunk_again_until_it_has_the_next(ros: RosTest, tmp_path: Path) -> None:
+    from trajectory_msgs.msg import JointTrajectory
+
+    chunks = ros.collect(JointTrajectory, "/policy/chunk", 100)
+
+    def repeats() -> list[int]:
+        stamps = [from_time(chunk.header.stamp) for chunk in chunks if chunk.points]
+        return [stamp for stamp in dict.fromkeys(stamps) if stamps.count(stamp) > 2]
+
+    with acting_graph(str(patient_contract(tmp_path))):
+        ros.wait_for(lambda: len(repeats()) > 2, 100, "three chunks that were repeated")
+
+
+def test_a_killed_policy_makes_the_arm_hold_in_the_quiet_time_and_a_new_one_resumes(
+    ros: RosTest, tmp_path: Path
+) -> None:
+    quiet = load_contract("tabletop_arm").limits.quiet
+    assert quiet == 0.3
     watch = Watch(ros)
-    with acting_graph("tabletop_arm") as graph:
+    with acting_graph(str(patient_contract(tmp_path))) as graph:
         ros.wait_for(
             lambda: watch.last("gate_node") == "active" and watch.commands, 120, "the policy driving the arm"
         )
+        watch.holds.clear()
         os.kill(graph.pid("policy_node"), signal.SIGKILL)
-        ros.wait_for(lambda: watch.last("gate_node").startswith("hold"), 30, "the gate holding")
-        ros.wait_for(watch.still, 30, "commands without motion")
+        ros.wait_for(lambda: watch.holds, 60, "the gate holding")
+        ros.wait_for(watch.still, 60, "commands without motion")
+        said, silence = watch.holds[0]
+        heard = said - round((silence - 0.005) * 1e9)  # the last sign of life; the silence is rounded
+        late = [m for m in watch.commands if from_time(m.header.stamp) > heard + round(quiet * 1e9)]
+        speeds = [max(abs(v) for v in m.points[0].velocities) for m in late]
+        assert speeds and speeds == sorted(speeds, reverse=True), "the first command past the quiet time brakes"
+        assert speeds[-1] < 1e-6
         wait_until(lambda: graph.ended("policy_node"), 10)
         graph.restart("policy_node")
         ros.wait_for(lambda: watch.last("gate_node") == "active", 120, "the policy driving again")
@@ -169,9 +207,9 @@ def test_a_killed_policy_makes_the_arm_hold_and_a_new_one_resumes(ros: RosTest) 
 
 def test_ctrl_c_ends_the_whole_graph_and_leaves_no_process(ros_domain: int) -> None:
     command = [sys.executable, "-m", "vla_ros.cli", "up", "--checkpoint", str(share_path(SHIPPED))]
-    process = subprocess.Popen(
+    process = lifeline.start(
         command,
-        env=child_environment(),
+        child_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -185,23 +223,9 @@ def test_ctrl_c_ends_the_whole_graph_and_leaves_no_process(ros_domain: int) -> N
             break
     else:
         pytest.fail("".join(lines))
-    mine = f"ROS_DOMAIN_ID={ros_domain}".encode()
+    mine = f"ROS_DOMAIN_ID={ros_domain}"
     assert len(processes_with(mine)) >= 4
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode in (0, 130)
     wait_until(lambda: not processes_with(mine), 20, "no process left")
-
-
-def processes_with(setting: bytes) -> list[int]:
-    """Return the other processes that have this in their environment."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                variables = (entry / "environ").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if setting in variables:
-                found.append(int(entry.name))
-    return found

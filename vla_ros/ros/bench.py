@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 import threading
 import time
@@ -22,9 +21,11 @@ from rclpy.signals import SignalHandlerOptions
 
 from vla_ros.contract import load_contract
 from vla_ros.errors import GraphError
+from vla_ros.ros import lifeline
 from vla_ros.ros.bench_standins import StandInArm, StandInPolicy
 from vla_ros.ros.graph import bring_up
 from vla_ros.ros.lifecycle import make_executor
+from vla_ros.ros.realtime import SWITCH_INTERVAL
 from vla_ros.ros.up import Graph
 
 POLICY_NICE = 5  # as the graph starts policies
@@ -32,6 +33,8 @@ START_DEADLINE = 60.0  # [s]
 BUSY = """
 import os, threading
 import numpy as np
+from vla_ros.ros import lifeline
+lifeline.hold()
 os.nice({nice})
 def work():
     a = np.random.default_rng(0).standard_normal((384, 384)).astype(np.float32)
@@ -60,8 +63,9 @@ def gate(seconds: float = 20.0, load: int = 2, contract: str = "tabletop_arm") -
 
 def transport(seconds: float = 20.0, contract: str = "tabletop_arm", task: str = "reach") -> None:
     """Print the time from a camera's capture stamp to the command that follows from it, without a forward
-    pass.
+    pass, and where on the way it goes. The gate sends at its next tick: 0 to 10 ms after the chunk.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL)
     print(machine())
     with Graph(bring_up(contract, task=task, source="policy")) as graph, node_spun_aside() as node:
         graph.wait_ready()
@@ -74,7 +78,7 @@ def transport(seconds: float = 20.0, contract: str = "tabletop_arm", task: str =
         while time.monotonic() < end:
             policy.act(end + START_DEADLINE)
         graph.check()
-        for what, values in policy.latencies().items():
+        for what, values in policy.latencies.items():
             print(f"capture stamp to {what}: {_percentiles(values)}")
 
 
@@ -105,7 +109,7 @@ def _busy(threads: int) -> Iterator[None]:
     """Keep `threads` threads busy with matrices in another process, at a policy's niceness."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     code = BUSY.format(nice=POLICY_NICE, threads=threads)
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment) if threads else None
+    process = lifeline.start([sys.executable, "-c", code], environment) if threads else None
     try:
         yield
     finally:

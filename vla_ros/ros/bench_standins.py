@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,6 @@ from vla_ros.errors import GraphError, VlaRosError
 from vla_ros.inference import ObservationFeed
 from vla_ros.kinematics import Kinematics
 from vla_ros.observation import Aligner, Observation
-from vla_ros.robot import load_urdf
 from vla_ros.ros import qos
 from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.convert import joints_to_message, wrench_to_message
@@ -28,6 +26,7 @@ from vla_ros.ros.subscribe import observe
 
 TOGGLE_EVERY = 6  # observations between two moves of the gripper, so that it has come to rest
 TOGGLE = 0.002  # [m]
+STAGES = ("the last picture", "observation", "published chunk", "command")
 
 
 class StandInArm:
@@ -37,7 +36,7 @@ class StandInArm:
         self._contract, self._node = contract, node
         self._values: dict[str, str] = {}
         self._reports = 0
-        kinematics = Kinematics(load_urdf(contract.urdf), contract.joint_names, contract.action.tip)
+        kinematics = Kinematics.of(contract)
         self._q = np.clip(np.zeros(len(contract.joint_names)), kinematics.lower, kinematics.upper)
         self._action = kinematics.pose(self._q) if contract.action.space == "ee_pose" else np.zeros(0)
         self._joints = node.create_publisher(JointState, contract.state.topic, qos.COMMAND)
@@ -85,12 +84,6 @@ class StandInArm:
                 self._reports += 1
 
 
-@dataclass
-class _Latencies:
-    observed: list[float] = field(default_factory=list)  # [s] capture to aligned observation
-    commanded: list[float] = field(default_factory=list)  # [s] capture to command
-
-
 class StandInPolicy:
     """Aligns the streams as a policy does and answers at once: every sixth observation moves the gripper a
     little.
@@ -105,12 +98,16 @@ class StandInPolicy:
         self._arrived = threading.Condition()
         self._feed = ObservationFeed(Aligner(contract))
         self._images = {stream.key: 0 for stream in contract.streams("image", "depth")}
+        self._pictured = 0  # when the last of them came [ns]
+        kinematics = Kinematics.of(contract)
+        self._middle = float(kinematics.lower[-1] + kinematics.upper[-1]) / 2.0  # of the gripper's range
+        self._inwards = TOGGLE
         self._base: npt.NDArray[np.float64] | None = None
         self._last, self._count = 0, 0
         self._toggled: int | None = (
             None  # capture stamp of the observation that moved the gripper, until it moves
         )
-        self._latencies = _Latencies()
+        self.latencies: dict[str, list[float]] = {stage: [] for stage in STAGES}  # [s] since the capture stamp
         self.commands = 0
         self._chunks = node.create_publisher(JointTrajectory, "/policy/chunk", qos.COMMAND)
         node.create_subscription(
@@ -124,17 +121,20 @@ class StandInPolicy:
             while min(self._images.values()) <= self._last:
                 if not self._arrived.wait(timeout=max(0.0, deadline - time.monotonic())):
                     raise GraphError("no new image from " + ", ".join(self._images))
-            self._last = min(self._images.values())
+            self._last, pictured = min(self._images.values()), self._pictured
         now = self._now()
         observation = self._feed.latest(now)
         if not observation.valid:
             return
         self._count += 1
         chunk = self._predict(observation)
-        if self._count % TOGGLE_EVERY == 0:
-            self._latencies.observed.append((now - observation.stamp) / NANOSECONDS)
+        moves = self._count % TOGGLE_EVERY == 0
+        if moves:
             self._toggled = observation.stamp
         self._chunks.publish(chunk_to_message(chunk))
+        if moves:
+            for stage, t in zip(STAGES, (pictured, now, self._now()), strict=False):
+                self.latencies[stage].append((t - observation.stamp) / NANOSECONDS)
 
     def _predict(self, observation: Observation) -> ActionChunk:
         if self._base is None:
@@ -142,25 +142,24 @@ class StandInPolicy:
             self._base = state[
                 [self._contract.state.names.index(name) for name in self._contract.action.names]
             ]
-            self._base[-1] += 2 * TOGGLE
+            if self._base[-1] > self._middle:  # at the end of its range it could not go further
+                self._inwards = -TOGGLE
+            self._base[-1] += 2 * self._inwards
         values = np.tile(self._base, (16, 1))
-        values[:, -1] += TOGGLE * (self._count // TOGGLE_EVERY % 2)
+        values[:, -1] += self._inwards * (self._count // TOGGLE_EVERY % 2)
         return _chunk(self._contract, values, observation.stamp)
-
-    def latencies(self) -> dict[str, list[float]]:
-        """Return the times since the capture stamp [s] of the aligned observation and of the command."""
-        return {"observation": self._latencies.observed, "command": self._latencies.commanded}
 
     def _on_sample(self, key: str, stamp: int) -> None:
         if key in self._images:
             with self._arrived:
                 self._images[key] = stamp
+                self._pictured = self._now()
                 self._arrived.notify_all()
 
     def _on_command(self, message: JointTrajectory) -> None:
         self.commands += 1
         if self._toggled is not None and any(message.points[0].velocities):
-            self._latencies.commanded.append((self._now() - self._toggled) / NANOSECONDS)
+            self.latencies["command"].append((self._now() - self._toggled) / NANOSECONDS)
             self._toggled = None
 
     def _now(self) -> int:

@@ -11,9 +11,9 @@ import array
 import numpy as np
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from vla_ros.action import ActionChunk
+from vla_ros.action import NANOSECONDS, ActionChunk
 from vla_ros.errors import ActionError
-from vla_ros.ros.convert import NANOSECONDS, from_time, to_duration, to_time
+from vla_ros.ros.convert import from_time, to_duration, to_time
 
 UNEVEN = 2_000  # [ns] two points may be this far off an even spacing
 

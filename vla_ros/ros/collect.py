@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.data import layout
 from vla_ros.errors import DatasetError, GraphError
 from vla_ros.ros import qos
 from vla_ros.ros.convert import from_time
 from vla_ros.ros.graph import bring_up
-from vla_ros.ros.trials import GATE, NANOSECONDS, TaskStatus, TrialDriver
+from vla_ros.ros.trials import GATE, TaskStatus, TrialDriver
 from vla_ros.ros.up import Graph
 from vla_ros.sim.tasks import get_task
 

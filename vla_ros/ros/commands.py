@@ -32,8 +32,9 @@ class TrajectoryWriter:
     hold.
     """
 
-    def __init__(self, node: Node, contract: Contract) -> None:
-        self.publisher = node.create_publisher(JointTrajectory, contract.action.command.topic, qos.COMMAND)
+    def __init__(self, node: Node, contract: Contract, lockstep: bool) -> None:
+        profile = qos.exchanged(10, lockstep)
+        self.publisher = node.create_publisher(JointTrajectory, contract.action.command.topic, profile)
         self._joints = list(contract.joint_names)
 
     def write(self, stamp: int, command: Command) -> None:
@@ -56,26 +57,26 @@ class TrajectoryWriter:
 class ForwardWriter:
     """For a forward_command_controller: the setpoint's positions in the contract's joint order."""
 
-    def __init__(self, node: Node, contract: Contract) -> None:
-        self.publisher = node.create_publisher(Float64MultiArray, contract.action.command.topic, qos.COMMAND)
+    def __init__(self, node: Node, contract: Contract, lockstep: bool) -> None:
+        profile = qos.exchanged(10, lockstep)
+        self.publisher = node.create_publisher(Float64MultiArray, contract.action.command.topic, profile)
 
     def write(self, stamp: int, command: Command) -> None:
         """Publish the setpoint."""
         self.publisher.publish(Float64MultiArray(data=array.array("d", command.positions[0].tolist())))
 
 
-def make_writer(node: Node, contract: Contract) -> CommandWriter:
+def make_writer(node: Node, contract: Contract, lockstep: bool) -> CommandWriter:
     """Return the writer for the contract's command interface."""
-    return (ForwardWriter if contract.action.command.interface == "forward" else TrajectoryWriter)(
-        node, contract
-    )
+    kind = ForwardWriter if contract.action.command.interface == "forward" else TrajectoryWriter
+    return kind(node, contract, lockstep)
 
 
 class ActionWriter:
     """Publishes on /gate/action what was sent, in the contract's action space: what a recorder keeps."""
 
-    def __init__(self, node: Node, contract: Contract) -> None:
-        self._publisher = node.create_publisher(JointTrajectory, "/gate/action", qos.reliable(100))
+    def __init__(self, node: Node, contract: Contract, lockstep: bool) -> None:
+        self._publisher = node.create_publisher(JointTrajectory, "/gate/action", qos.exchanged(100, lockstep))
         self._names = list(contract.action.names)
         self._frame = contract.action.frame if contract.action.space == "ee_pose" else ""
 

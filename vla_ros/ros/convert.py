@@ -17,10 +17,10 @@ from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import WrenchStamped
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.errors import ObservationError
 from vla_ros.messages import (
     COLOUR,
-    NANOSECONDS,
     NUMERIC,
     JointReader,
     decoder_for,

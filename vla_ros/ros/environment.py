@@ -7,16 +7,17 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from vla_ros.errors import GraphError
 from vla_ros.paths import share_path
 
 READY = "vla_ros: active:"  # a node prints this and its name once it is active
-PARENT = "VLA_ROS_PARENT"  # the process that started a node: the node ends when that one does
 
 # Domain d uses UDP ports from 7400 + 250 d on; these keep clear of Linux's ephemeral ports (32768 to 60999).
 DOMAINS = (*range(1, 10), *range(60, 80))
+_turns = count()  # a process that takes one domain after another does not soon come back to the first
 
 
 def graph_environment() -> dict[str, str]:
@@ -31,11 +32,6 @@ def graph_environment() -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in defaults.items()}
 
 
-def launched_environment() -> dict[str, str]:
-    """Return the variables for nodes that this process starts: they end when it does."""
-    return graph_environment() | {PARENT: str(os.getpid())}
-
-
 def package_installed(name: str) -> bool:
     """Return True if the ament package of that name is in the environment."""
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
@@ -45,7 +41,7 @@ def package_installed(name: str) -> bool:
 
 def child_environment() -> dict[str, str]:
     """Return the environment for a node's process."""
-    environment = dict(os.environ) | launched_environment() | {"PYTHONUNBUFFERED": "1"}
+    environment = dict(os.environ) | graph_environment() | {"PYTHONUNBUFFERED": "1"}
     if not environment.get(
         "LD_LIBRARY_PATH"
     ):  # then the ROS wheels must set it again: they restart Python to do so
@@ -61,7 +57,7 @@ def isolated_domain() -> Iterator[int]:
         return
     folder = Path(tempfile.gettempdir()) / f"vla_ros_domains_{os.getuid()}"
     folder.mkdir(exist_ok=True)
-    start = os.getpid() % len(DOMAINS)
+    start = (os.getpid() + next(_turns)) % len(DOMAINS)
     for domain in DOMAINS[start:] + DOMAINS[:start]:
         with open(folder / str(domain), "w", encoding="utf-8") as lock:
             try:

@@ -6,21 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.contract import load_contract
-from vla_ros.errors import GraphError
+from vla_ros.contract import Contract, load_contract
 from vla_ros.evaluate.report import Report, Trial, seeds
 from vla_ros.ros.film import Film
 from vla_ros.ros.graph import STEPS, bring_up
 from vla_ros.ros.qos import COMMAND
-from vla_ros.ros.trials import TaskStatus, TrialDriver
+from vla_ros.ros.trials import TrialDriver
 from vla_ros.ros.up import Graph
 from vla_ros.sim.tasks import get_task
-
-START_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -45,10 +41,10 @@ def evaluate(setting: Evaluation, say: Callable[[str], None] = print) -> Report:
     Raises VlaRosError when the graph does not come up, dies, or stands still.
     """
     started = time.monotonic()
-    contract = setting.contract or str(setting.checkpoint / "contract.yaml")
+    contract = load_contract(setting.contract or setting.checkpoint / "contract.yaml")
     limit = get_task(setting.task).time_limit
     specs = bring_up(
-        contract=contract,
+        contract=contract.source,
         task=setting.task,
         seed=setting.seed,
         checkpoint=str(setting.checkpoint),
@@ -58,13 +54,14 @@ def evaluate(setting: Evaluation, say: Callable[[str], None] = print) -> Report:
     trials: list[Trial] = []
     with Graph(specs) as graph:
         graph.wait_ready()
-        with TrialDriver(progress_deadline=20.0) as driver:
-            first = _FirstCommand(driver, load_contract(contract).action.command.topic)
+        with TrialDriver() as driver:
+            first = _FirstCommand(driver, contract.action.command.topic)
             film = Film(driver.node, _front_camera(contract), view=setting.view)
             for index, seed in enumerate(seeds(setting.seed, setting.episodes)):
                 if index == 0 and (setting.media or setting.view):
                     film.start()
-                scene, status = _run(driver, setting, seed, limit, graph.check)
+                scene = driver.start(setting.task, seed, "policy", setting.instruction)
+                status = driver.watch(limit, lockstep=setting.lockstep, alive=graph.check)
                 trial = Trial(
                     seed,
                     scene["instruction"],
@@ -88,22 +85,6 @@ def evaluate(setting: Evaluation, say: Callable[[str], None] = print) -> Report:
     return Report(setting.task, str(setting.checkpoint), setting.lockstep, tuple(trials))
 
 
-def _run(
-    driver: TrialDriver, setting: Evaluation, seed: int, limit: float, alive: Callable[[], None]
-) -> tuple[dict[str, Any], TaskStatus]:
-    """Run one trial; begin it again when it does not get going: a node that had just joined missed its first samples."""
-    for attempt in range(START_ATTEMPTS):
-        scene = driver.start(setting.task, seed, "policy", setting.instruction)
-        try:
-            return scene, driver.watch(limit, lockstep=setting.lockstep, alive=alive)
-        except GraphError:
-            alive()
-            if attempt + 1 == START_ATTEMPTS or (driver.status is not None and driver.status.time > 0.1):
-                raise
-            driver.reset(setting.task, seed + 1)  # another scene, so that the next reset publishes anew
-    raise AssertionError("unreachable")
-
-
 class _FirstCommand:
     """Notes when the gate's first command passed by."""
 
@@ -122,8 +103,8 @@ class _FirstCommand:
         return float("nan") if self._at is None else self._at - start
 
 
-def _front_camera(contract: str) -> str:
-    cameras = load_contract(contract).streams("image")
+def _front_camera(contract: Contract) -> str:
+    cameras = contract.streams("image")
     return next((c.topic for c in cameras if "front" in c.key), cameras[0].topic)
 
 

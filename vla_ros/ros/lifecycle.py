@@ -7,7 +7,6 @@ it at once; with ``autostart:=false`` it waits for a lifecycle manager.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
@@ -18,20 +17,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
+from rclpy.context import Context
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from vla_ros.errors import VlaRosError
-from vla_ros.ros.environment import PARENT, READY
+from vla_ros.ros import lifeline
+from vla_ros.ros.environment import READY
 from vla_ros.ros.executor import DrainingExecutor
 from vla_ros.ros.executor import available as draining_available
 from vla_ros.ros.params import declare
 
 CONFIGURATION_ERROR = 1
 CRASH = 2
-PR_SET_PDEATHSIG = 1
 LAST_RESORT = 20.0  # [s] after the signal to stop, a node that still hangs ends itself
 
 
@@ -138,7 +138,7 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
 
-def make_executor() -> Executor:
+def make_executor(context: Context | None = None) -> Executor:
     """Return the executor of this package's nodes, a DrainingExecutor where this release of rclpy allows it.
 
     VLA_ROS_EXECUTOR=single asks for rclpy's SingleThreadedExecutor, =events for its experimental
@@ -149,19 +149,20 @@ def make_executor() -> Executor:
     if wanted == "events":
         from rclpy.experimental import EventsExecutor
 
-        return EventsExecutor()
+        return EventsExecutor(context=context)
     if wanted == "draining" and draining_available():
-        return DrainingExecutor()
-    return SingleThreadedExecutor()
+        return DrainingExecutor(context=context)
+    return SingleThreadedExecutor(context=context)
 
 
 def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> int:
-    """Run one node until SIGINT or SIGTERM and return the exit code: the ``main`` of every node file.
+    """Run one node until SIGINT, SIGTERM or the end of its starter and return the exit code: every node's ``main``.
 
     0: stopped by a signal. 1: a VlaRosError (configuration or run time), with one line ``vla_ros:
     <message>`` on stderr. 2: a defect, with its traceback.
     """
-    _end_with_parent()
+    lifeline.hold()
+    lifeline.disown()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = Future()
     restore = _on_signal(lambda: stop.done() or stop.set_result(None))
@@ -191,16 +192,6 @@ def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None =
         executor.shutdown()
         restore()
         rclpy.try_shutdown()
-
-
-def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the process named by VLA_ROS_PARENT dies; end if it already has."""
-    parent = os.environ.pop(PARENT, "")
-    if not parent or not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):
-        sys.exit(CONFIGURATION_ERROR)
 
 
 def _freeze_garbage() -> None:

@@ -1,4 +1,4 @@
-"""Declaring a parameter once: default, description, range and read-only flag in one call."""
+"""Declaring a parameter once: default, description, range and read-only flag in one call; what all nodes declare."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 
+from vla_ros.contract import Contract, load_contract
 from vla_ros.errors import VlaRosError
 
 Value = TypeVar("Value", bool, int, float, str, list[str], list[float], list[int])
@@ -49,6 +50,18 @@ def declare(
         limits = f" in [{range[0]}, {range[1]}]" if range is not None else ""
         want = f"{type(default).__name__}{limits}"
         raise VlaRosError(f"parameter '{name}' of {node.get_name()} is {given!r}, want {want}") from error
+
+
+def declared_contract(node: Node) -> Contract:
+    """Declare the parameter that every node has, and return the contract it names."""
+    what = "contract file, or its name in config/contracts"
+    return load_contract(declare(node, "contract", "tabletop_arm", what, read_only=True))
+
+
+def declared_lockstep(node: Node) -> bool:
+    """Declare whether the node is in lockstep with the simulation, and return it."""
+    what = "go by the stamps of a simulation that waits for this node, not by the clock"
+    return declare(node, "lockstep", False, what, read_only=True)
 
 
 def _type_error() -> type[Exception]:

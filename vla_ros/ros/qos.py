@@ -1,8 +1,8 @@
 """The qualities of service in use, so that no node invents its own.
 
 Drivers publish reliably with a short queue; consumers of sensor data subscribe best-effort (REP-2003
-draft), which a reliable publisher satisfies. Lockstep runs must not lose a sample, so there consumers ask
-for reliable delivery.
+draft), which a reliable publisher satisfies. In lockstep time stands still until every sample has arrived, so there
+publishers keep their last messages, and consumers ask for them: one that discovery matches late misses nothing.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 
 
-def sensor(depth: int = 10, reliable: bool = False) -> QoSProfile:
+def sensor(depth: int = 10, reliable: bool = False, lockstep: bool = False) -> QoSProfile:
     """Return the profile of a sensor-data consumer that keeps the last ``depth`` messages."""
+    if lockstep:
+        return exchanged(depth, lockstep)
     reliability = QoSReliabilityPolicy.RELIABLE if reliable else QoSReliabilityPolicy.BEST_EFFORT
     return QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability)
 
@@ -25,6 +27,11 @@ def reliable(depth: int = 10, latched: bool = False) -> QoSProfile:
         reliability=QoSReliabilityPolicy.RELIABLE,
         durability=durability,
     )
+
+
+def exchanged(depth: int, lockstep: bool) -> QoSProfile:
+    """Return the profile for both ends of a topic on which lockstep waits: there it is latched."""
+    return reliable(depth, latched=lockstep)
 
 
 SENSOR = sensor()  # subscriptions to cameras, joint states, wrenches, taxels

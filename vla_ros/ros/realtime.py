@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NANOSECONDS = 1_000_000_000
+from vla_ros.action import NANOSECONDS
+
 FIFO_PRIORITY = 20
 NICE = -11
-SWITCH_INTERVAL = 5e-4  # [s] how long another Python thread may keep the interpreter from this one
+SWITCH_INTERVAL = 5e-4  # [s] how long one Python thread may keep the interpreter from another that has work (CPython: 5 ms)
 
 
 def raise_priority() -> str:

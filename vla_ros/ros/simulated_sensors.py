@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -10,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3, WrenchStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import ColorRGBA, String
@@ -24,37 +24,35 @@ from vla_ros.sim.render import Snapshot
 from vla_ros.sim.world import World
 
 SIDES = ("left", "right")
-SETTLED = 0.3  # [s] without a new subscription: discovery is over
-SETTLE_DEADLINE = 5.0  # [s]
-ACKNOWLEDGED = Duration(seconds=1)
+ACKNOWLEDGED = Duration(seconds=5)  # a latched sample of depth 1 is acknowledged in milliseconds, if not by a node that died
 COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.7, 0.2), "blue": (0.1, 0.2, 0.9)}
 
 
 class SimulatedSensors:
     """The `Outputs` of a runner on the topics of the contract.
 
-    awaited: for lockstep, the topic whose publisher, the gate, must be there before the first trial begins.
+    lockstep: what has been published is kept for whoever joins later, who else would make time stand still.
     """
 
-    def __init__(self, node: Node, contract: Contract, cameras: tuple[str, ...], awaited: str | None) -> None:
-        self._node, self._awaited, self._settled = node, awaited or "", awaited is None
-        self._body = _Body(node, contract)
-        self._cameras = _Cameras(node, contract, cameras)
+    def __init__(self, node: Node, contract: Contract, cameras: tuple[str, ...], lockstep: bool) -> None:
+        self._node = node
+        self._body = _Body(node, contract, lockstep)
+        self._cameras = _Cameras(node, contract, cameras, lockstep)
         text = next((stream.topic for stream in contract.streams("text")), "/instruction")
         self._words = node.create_publisher(String, text, qos.LATCHED)
 
     def say(self, instruction: str) -> None:
         """Publish the instruction and wait until it has arrived: nobody sees the scene with other words."""
-        self._settle()
         self._words.publish(String(data=instruction))
-        self._words.wait_for_all_acked(ACKNOWLEDGED)
+        if not self._words.wait_for_all_acked(ACKNOWLEDGED):
+            self._node.get_logger().warning(f"not every node has taken in the instruction '{instruction}'")
 
     def sensors(self, world: World, stamp: int) -> None:
         """Publish all that is due at the world's present step, pictures and clock aside."""
         self._body.publish(world, stamp)
 
     def pictures(self, world: World, snapshot: Snapshot, stamp: int) -> None:
-        """Render and publish what is subscribed to."""
+        """Render and publish what is subscribed to; of a snapshot published before, only what is so since."""
         self._cameras.publish(world, snapshot, stamp)
 
     def status(self, world: World) -> None:
@@ -65,26 +63,15 @@ class SimulatedSensors:
         """Publish the time base of the stamps."""
         self._body.publish_clock(stamp)
 
-    def _settle(self) -> None:
-        """Wait, the first time, until the gate is there and discovery has brought nothing for a while."""
-        end = time.monotonic() + SETTLE_DEADLINE
-        count, since = -1, time.monotonic()
-        while not self._settled:
-            present = self._body.subscriptions() + self._cameras.subscriptions()
-            if present != count:
-                count, since = present, time.monotonic()
-            there = self._node.count_publishers(self._awaited) > 0 and time.monotonic() - since > SETTLED
-            self._settled = there or time.monotonic() > end
-            time.sleep(0.02)
-
 
 class _Body:
     """Publishes joint states, wrench, taxels, object poses, task status and the clock, each at its rate."""
 
-    def __init__(self, node: Node, contract: Contract) -> None:
+    def __init__(self, node: Node, contract: Contract, lockstep: bool) -> None:
+        self._always = lockstep  # for who joins later
         self._tool = next((stream.frame for stream in contract.streams("wrench") if stream.frame), "tool0")
         topic = _topics(contract)
-        fast, slow = qos.reliable(100), qos.reliable(30)
+        fast, slow = qos.exchanged(100, lockstep), qos.exchanged(30, lockstep)
         self._joints = node.create_publisher(JointState, contract.state.topic, fast)
         self._wrench = node.create_publisher(
             WrenchStamped, topic.get("observation.wrench.tool", "/tool/wrench"), fast
@@ -110,10 +97,10 @@ class _Body:
             self._wrench.publish(wrench_to_message(stamp, self._tool, world.wrench().tolist()))
         if step % GATE_EVERY == 0:
             for side, publisher in self._taxels.items():
-                if publisher.get_subscription_count():
+                if self._always or publisher.get_subscription_count():
                     pixels = world.taxels(side)
                     publisher.publish(image_to_message(stamp, f"{side}_pad", pixels, "32FC3"))
-            if self._objects.get_subscription_count():
+            if self._always or self._objects.get_subscription_count():
                 self._objects.publish(_markers(to_time(stamp), world))
         if step % CAMERA_EVERY == 0:
             self.publish_status(world)
@@ -128,24 +115,14 @@ class _Body:
         """Publish the time base of the stamps [ns]."""
         self._clock.publish(Clock(clock=to_time(stamp)))
 
-    def subscriptions(self) -> int:
-        """Return how many subscriptions these topics have in all."""
-        publishers = [
-            self._joints,
-            self._wrench,
-            self._objects,
-            self._status,
-            self._clock,
-            *self._taxels.values(),
-        ]
-        return sum(int(publisher.get_subscription_count()) for publisher in publishers)
-
 
 class _Cameras:
     """Publishes colour, depth and camera_info of the cameras, rendering only what someone looks at."""
 
-    def __init__(self, node: Node, contract: Contract, names: tuple[str, ...]) -> None:
-        topic, driver = _topics(contract), qos.reliable(20)
+    def __init__(self, node: Node, contract: Contract, names: tuple[str, ...], lockstep: bool) -> None:
+        topic, driver = _topics(contract), qos.exchanged(20, lockstep)
+        self._snapshot: Snapshot | None = None  # the newest, and the topics it has been published on
+        self._published: set[str] = set()
         self._colour, self._depth, self._infos = {}, {}, {}
         for name in names:
             colour = topic.get(f"observation.images.{name}", f"/{name}_camera/color/image_raw")
@@ -158,32 +135,38 @@ class _Cameras:
             ]
 
     def publish(self, world: World, snapshot: Snapshot, stamp: int) -> None:
-        """Render and publish what is subscribed to, captured at ``stamp`` [ns]. Any thread may call this."""
+        """Render and publish what is subscribed to, captured at ``stamp`` [ns], and not yet of this snapshot.
+
+        Any thread may call this.
+        """
+        if snapshot is not self._snapshot:
+            self._snapshot, self._published = snapshot, set()
         for name in self._colour:
-            publishers = (self._colour[name], self._depth[name])
-            wanted = [publisher.get_subscription_count() > 0 for publisher in publishers]
-            frame = world.frame(name, snapshot) if any(wanted) else None
+            colour, depth = self._new(self._colour[name]), self._new(self._depth[name])
+            frame = world.frame(name, snapshot, depth) if colour or depth else None
             self._publish_info(world, name, stamp)
             if frame is None:
                 continue
             optical = world.camera_info(name)["frame"]
-            if wanted[0]:
+            if colour:
                 self._colour[name].publish(image_to_message(stamp, optical, frame.rgb, "rgb8"))
-            if wanted[1]:
+            if frame.depth is not None:
                 self._depth[name].publish(image_to_message(stamp, optical, frame.depth, "32FC1"))
 
-    def subscriptions(self) -> int:
-        """Return how many subscriptions the images have in all."""
-        publishers = [*self._colour.values(), *self._depth.values()]
-        return sum(int(publisher.get_subscription_count()) for publisher in publishers)
-
     def _publish_info(self, world: World, name: str, stamp: int) -> None:
-        wanted = [publisher for publisher in self._infos[name] if publisher.get_subscription_count()]
+        wanted = [publisher for publisher in self._infos[name] if self._new(publisher)]
         if wanted:
             message = camera_info(**world.camera_info(name))
             message.header.stamp = to_time(stamp)
             for publisher in wanted:
                 publisher.publish(message)
+
+    def _new(self, publisher: Publisher) -> bool:
+        """Say whether someone looks at a topic that the snapshot has not been published on, and take it for done."""
+        if publisher.topic_name in self._published or not publisher.get_subscription_count():
+            return False
+        self._published.add(publisher.topic_name)
+        return True
 
 
 def _topics(contract: Contract) -> dict[str, str]:

@@ -30,20 +30,19 @@ def observe(
     contract: Contract,
     aligner: SampleSink,
     callback_group: CallbackGroup | None = None,
-    reliable: bool | None = None,
+    lockstep: bool = False,
     on_sample: Callable[[str, int], None] | None = None,
     on_error: Callable[[str, str], None] | None = None,
 ) -> list[Subscription]:
     """Subscribe to every stream of the contract and push what arrives into ``aligner``.
 
-    reliable: ask for reliable delivery; by default when the node runs on simulated time, where a lost
-        sample would stall a lockstep run. on_sample(key, stamp [ns]) is called after each accepted sample;
-        on_error(key, message) when a message does not fit the contract (by default a warning, once in 2 s).
+    lockstep: the publishers are in lockstep with this node, so nothing may be missed. on_sample(key, stamp [ns])
+        is called after each accepted sample; on_error(key, message) when a message does not fit the contract
+        (by default a warning, once in 2 s).
 
     Simulated text counts as said at time 0, since a String has no stamp and the clock may lag behind it.
     """
     simulated = bool(node.get_parameter("use_sim_time").value)
-    reliable = simulated if reliable is None else reliable
 
     def now() -> int:
         return 0 if simulated else int(node.get_clock().now().nanoseconds)
@@ -71,14 +70,14 @@ def observe(
             msg_type_for(spec.kind, spec.topic),
             spec.topic,
             receiver(spec),
-            _profile(spec, reliable),
+            _profile(spec, simulated, lockstep),
             callback_group=callback_group,
         )
         for spec in contract.observation.values()
     ]
 
 
-def _profile(spec: StreamSpec, reliable: bool) -> Any:
+def _profile(spec: StreamSpec, reliable: bool, lockstep: bool) -> Any:
     if spec.kind == "text":
         return qos.LATCHED
-    return qos.sensor(max(5, math.ceil(spec.rate * BUFFERED)), reliable)
+    return qos.sensor(max(5, math.ceil(spec.rate * BUFFERED)), reliable, lockstep)

@@ -19,15 +19,16 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.errors import GraphError
+from vla_ros.ros.lifecycle import make_executor
 from vla_ros.ros.qos import COMMAND, LATCHED
 
-NANOSECONDS = 1_000_000_000
 SIMULATOR = "/mujoco_node"
 GATE = "/gate_node"
 
@@ -56,10 +57,11 @@ class TrialDriver:
         self._context = Context()
         rclpy.init(context=self._context)
         self.node = Node("trial_driver", context=self._context, enable_rosout=False)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor = make_executor(self._context)
         self._executor.add_node(self.node)
         self._changed = threading.Condition()
         self._status: TaskStatus | None = None
+        self._seed: int | None = None  # of the running trial; statuses of another are not its
         self._gate = ""  # what the gate last said of itself
         self._run_until = self.node.create_publisher(Time, "/sim/run_until", LATCHED)
         self.node.create_subscription(DiagnosticStatus, "/sim/task_status", self._on_status, COMMAND)
@@ -95,7 +97,7 @@ class TrialDriver:
         """
         self.set_parameters(SIMULATOR, {"task": task, "seed": seed, "instruction": instruction or ""})
         with self._changed:
-            self._status = None
+            self._status, self._seed = None, seed
         return dict(json.loads(self.trigger(f"{SIMULATOR}/reset")))
 
     def start(self, task: str, seed: int, source: str, instruction: str | None = None) -> dict[str, Any]:
@@ -185,6 +187,8 @@ class TrialDriver:
 
     def _on_status(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
+        if self._seed not in (None, int(values["seed"])):
+            return
         with self._changed:
             self._status = TaskStatus(message.message, int(values["seed"]), float(values["time"]), values)
             self._changed.notify_all()

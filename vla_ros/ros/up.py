@@ -1,7 +1,7 @@
 """Starts a list of nodes as processes, watches and stops them: `vla-ros up`, for where there is no launch.
 
 Nothing is left behind: nodes are stopped by SIGINT, then SIGTERM, then SIGKILL, and end by themselves when
-the process that started them dies (see `lifecycle.run_node`).
+the process that started them dies (see `lifeline`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 from vla_ros.errors import GraphError, unknown_name
+from vla_ros.ros import lifeline
 from vla_ros.ros.environment import READY, child_environment, domain_in_force
 from vla_ros.ros.graph import NodeSpec
 
@@ -71,12 +72,12 @@ class Graph:
             raise GraphError(f"{spec.name} is already running")
         log = self.log_dir / f"{spec.name}.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            process = lifeline.start(
                 command_line(spec),
+                child_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=child_environment(),
                 start_new_session=True,  # Ctrl-C reaches this process alone, which stops the nodes in order
             )
         self._children[spec.name] = _Child(spec, process, log)
@@ -155,7 +156,7 @@ class Graph:
 
 
 def run_up(specs: Iterable[NodeSpec], log_dir: Path | None = None) -> int:
-    """Keep the nodes up, showing what they print, until Ctrl-C or SIGTERM (return 0).
+    """Keep the nodes up, showing what they print, until Ctrl-C, SIGTERM or the starter's end (return 0).
 
     A required node that ends ends the graph (return 1); of another one it is said, and the arm is held by
     the gate.

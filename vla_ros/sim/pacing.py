@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NANOSECONDS = 1_000_000_000
+from vla_ros.action import NANOSECONDS
+
 STEPS_PER_SECOND = 600  # of physics; all periods below are whole numbers of steps
 CONTROL_EVERY = 2  # 300 Hz: controllers, joint states, wrench
 GATE_EVERY = 6  # 100 Hz: clock, taxels, object poses, and the gate's ticks in lockstep

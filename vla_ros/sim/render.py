@@ -31,7 +31,7 @@ class Frame:
     """One camera's picture."""
 
     rgb: npt.NDArray[np.uint8]  # [H, W, 3]
-    depth: npt.NDArray[np.float32]  # [H, W] m along the optical axis
+    depth: npt.NDArray[np.float32] | None  # [H, W] m along the optical axis, where asked for
 
 
 class Renderer:
@@ -41,12 +41,12 @@ class Renderer:
         self._model, self.width, self.height = model, width, height
         self._local = threading.local()
 
-    def frame(self, camera: str, snapshot: Snapshot) -> Frame:
-        """Return the camera's colour and depth. SimulationError when there is no OpenGL."""
+    def frame(self, camera: str, snapshot: Snapshot, depth: bool = True) -> Frame:
+        """Return the camera's colour, and depth if asked for. SimulationError when there is no OpenGL."""
         if not hasattr(self._local, "context"):
             self._local.context = _Context(self._model, self.width, self.height)
         context: _Context = self._local.context
-        return context.frame(camera, snapshot)
+        return context.frame(camera, snapshot, depth)
 
 
 class _Context:
@@ -66,7 +66,7 @@ class _Context:
         self._rgb = np.empty((height, width, 3), np.uint8)
         self._z = np.empty((height, width), np.float32)
 
-    def frame(self, camera: str, snapshot: Snapshot) -> Frame:
+    def frame(self, camera: str, snapshot: Snapshot, depth: bool) -> Frame:
         model, data = self._model, self._data
         data.qpos[:] = snapshot.qpos
         data.mocap_pos[:], data.mocap_quat[:] = snapshot.mocap[:, :3], snapshot.mocap[:, 3:]
@@ -77,8 +77,8 @@ class _Context:
         mujoco.mjv_updateScene(model, data, self._options, None, self._camera, category, self._scene)
         self._gl.make_current()
         mujoco.mjr_render(self._rect, self._scene, self._context)
-        mujoco.mjr_readPixels(self._rgb, self._z, self._rect, self._context)
-        return Frame(np.ascontiguousarray(self._rgb[::-1]), self._metres(self._z[::-1]))
+        mujoco.mjr_readPixels(self._rgb, self._z if depth else None, self._rect, self._context)
+        return Frame(np.ascontiguousarray(self._rgb[::-1]), self._metres(self._z[::-1]) if depth else None)
 
     def _metres(self, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Undo the (reversed) perspective depth: z is 1 at the near plane and 0 at the far plane."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.errors import SimulationError
 from vla_ros.sim.arm import Arm
 from vla_ros.sim.controllers import TrajectoryPoint
@@ -23,7 +24,6 @@ from vla_ros.sim.pacing import (
     CONTROL_EVERY,
     GATE_EVERY,
     LOST,
-    NANOSECONDS,
     Pacer,
     PacingReport,
     step_time,
@@ -36,6 +36,7 @@ VISIBLE_JUMP = NANOSECONDS // 5  # [ns] a reset from less than this is announced
 DEAF = 0.3  # [s] after a reset in real time: the controllers are restarting, commands on their way go unheard
 SEEN = 0.1  # [s] after a reset in real time: everybody has seen where the arm is now
 WAKE = 0.5  # [s] between looks at the stop flag while waiting
+JOIN = 0.05  # [s] between looks, while time stands still, whether someone has joined who waits for a picture
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Outputs(Protocol):
         """Publish all that is due at the world's present step, pictures and clock aside."""
 
     def pictures(self, world: World, snapshot: Snapshot, stamp: int) -> None:
-        """Render and publish the cameras."""
+        """Render and publish the cameras that someone looks at; called again with a snapshot, those that are new."""
 
     def status(self, world: World) -> None:
         """Say how the trial stands."""
@@ -102,7 +103,7 @@ class Runner:
         self._answered, self._granted, self._epoch, self._deaf_until = -1, 0, 0, 0
         self._reset: _Reset | None = None
         self._seen = threading.Event()  # set once a reset in real time has been seen
-        self._picture: tuple[World, Snapshot, int] | None = None
+        self._picture: tuple[World, Snapshot, int] | None = None  # to publish; in lockstep the last published
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._pacer = Pacer(CONTROL_EVERY * World.dt)
@@ -202,15 +203,17 @@ class Runner:
     def _await_turn(self) -> bool:
         """Wait until this tick is answered and time beyond it granted; False: stopped or reset first."""
         told = False
-        with self._changed:
-            while not self._stop.is_set() and self._reset is None:
+        while not self._stop.is_set() and self._reset is None:
+            with self._changed:
                 granted = self.now < self._granted
                 if granted and self._answered == self.now:
                     return True
-                if not granted and not told:
-                    told = True
-                    self._outputs.status(self.world)
-                self._changed.wait(WAKE)
+                woken = (granted or told) and self._changed.wait(JOIN)
+            if not granted and not told:
+                told = True
+                self._outputs.status(self.world)
+            elif not woken and self._picture is not None:
+                self._outputs.pictures(*self._picture)
         return False
 
     def _run_realtime(self) -> None:
@@ -259,8 +262,6 @@ class Runner:
                 self._seen = reset.done
 
     def _begin(self, trial: Trial) -> None:
-        if self._lockstep and trial == self._trial and self.world.steps == 0:
-            return  # it is already as a reset would make it, and the nodes have acted on it
         world = self._world_of(trial.task)
         if self._lockstep and self._trial is not None and step_time(self.world.steps) < VISIBLE_JUMP:
             self.world.reset(self.world.scene.seed)  # at step 0 every stream is due
@@ -286,14 +287,15 @@ class Runner:
         with self._changed:
             self.now = now
         camera = world.steps % CAMERA_EVERY == 0
-        self._outputs.sensors(world, now)
-        if camera and self._lockstep:
-            self._outputs.pictures(world, world.snapshot(), now)
-            self.frames += 1
-        elif camera:
+        if camera and not self._lockstep:  # first, since a picture takes longest
             with self._changed:
                 self.dropped += self._picture is not None
                 self._picture = (world, world.snapshot(), now)
                 self._changed.notify_all()
+        self._outputs.sensors(world, now)
+        if camera and self._lockstep:
+            self._picture = (world, world.snapshot(), now)
+            self._outputs.pictures(*self._picture)
+            self.frames += 1
         if camera or world.steps % GATE_EVERY == 0:
             self._outputs.clock(now)

@@ -165,16 +165,16 @@ class World:
         mocap = np.concatenate([self._data.mocap_pos, self._data.mocap_quat], axis=1)
         return Snapshot(self.time, self._data.qpos.copy(), mocap)
 
-    def frame(self, camera: str, snapshot: Snapshot | None = None) -> Frame:
-        """Return colour and depth of one camera in one pass, now or at a snapshot."""
+    def frame(self, camera: str, snapshot: Snapshot | None = None, depth: bool = True) -> Frame:
+        """Return colour and, if asked for, depth of one camera in one pass, now or at a snapshot."""
         if camera not in self._robot.cameras:
             raise SimulationError(unknown_name("camera", camera, self._robot.cameras))
-        return self._renderer.frame(camera, snapshot or self.snapshot())
+        return self._renderer.frame(camera, snapshot or self.snapshot(), depth)
 
     def render(self, camera: str, depth: bool = False, snapshot: Snapshot | None = None) -> npt.NDArray[Any]:
         """Return the picture of one camera: uint8 [H, W, 3], or float32 [H, W] m when `depth`."""
-        frame = self.frame(camera, snapshot)
-        return frame.depth if depth else frame.rgb
+        frame = self.frame(camera, snapshot, depth)
+        return frame.rgb if frame.depth is None else frame.depth
 
     def camera_info(self, camera: str) -> dict[str, Any]:
         """Return the pinhole model of a camera: fx, fy, cx, cy [px], width, height, and its optical frame."""

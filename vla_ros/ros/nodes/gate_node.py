@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from geometry_msgs.msg import WrenchStamped
 from rcl_interfaces.msg import SetParametersResult
@@ -19,13 +18,11 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.chunking import make_executor
-from vla_ros.contract import check_joints, load_contract
 from vla_ros.errors import ActionError, ObservationError, VlaRosError
 from vla_ros.gate import Gate
 from vla_ros.gate_output import GateOutput
 from vla_ros.kinematics import Kinematics
 from vla_ros.lockstep import LockstepPacer
-from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros import qos
 from vla_ros.ros.chunks import chunk_from_message
 from vla_ros.ros.commands import ActionWriter, make_writer, rivals
@@ -34,7 +31,7 @@ from vla_ros.ros.entities import Entities
 from vla_ros.ros.fatal import die
 from vla_ros.ros.gate_report import GateReport
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.params import declare
+from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.realtime import PeriodicThread, raise_priority
 
 SOURCES = ("policy", "teleop")
@@ -58,34 +55,29 @@ class GateNode(ManagedNode):
 
     def configure(self) -> None:
         """Read the contract and create the gate and its topics."""
-        what = "contract file, or its name in config/contracts"
-        name = declare(self, "contract", "tabletop_arm", what, read_only=True)
+        self._contract = contract = declared_contract(self)
         executor = declare(self, "executor", "latest", "how chunks overlap: latest, ensemble", read_only=True)
-        what = "advance with a simulator's stamps, not by the clock"
-        lockstep = declare(self, "lockstep", False, what, read_only=True)
-        self._contract = contract = load_contract(name)
+        lockstep = declared_lockstep(self)
         what, limits = "[s] between a source's chunks, for lockstep", (1e-3, 10.0)
         source_period = declare(self, "source_period", 1.0 / contract.rate, what, limits, read_only=True)
-        urdf = load_urdf(contract.urdf)
-        check_joints(contract, movable_joints(urdf))
-        kinematics = Kinematics(urdf, contract.joint_names, contract.action.tip)
-        self._gate = Gate(contract, kinematics, PERIOD, make_executor(executor), SOURCES)
+        self._gate = Gate(contract, Kinematics.of(contract), PERIOD, make_executor(executor), SOURCES)
         if lockstep:
             self._pacer = LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None)
-        self._create_outputs()
-        self._create_inputs(qos.sensor(50, reliable=lockstep))
+        self._create_outputs(lockstep)
+        self._create_inputs(lockstep)
         source = declare(self, "source", "", f"whose chunks are followed: '' for none, {', '.join(SOURCES)}")
         self._gate.select(source)
         self.add_on_set_parameters_callback(self._on_parameters)
         self._show_source()
 
-    def _create_outputs(self) -> None:
-        self._writer = make_writer(self, self._contract)
-        self._actions = ActionWriter(self, self._contract)
+    def _create_outputs(self, lockstep: bool) -> None:
+        self._writer = make_writer(self, self._contract, lockstep)
+        self._actions = ActionWriter(self, self._contract, lockstep)
         self._report = GateReport(self, self._gate, self._scheduling)
 
-    def _create_inputs(self, sensor: Any) -> None:
+    def _create_inputs(self, lockstep: bool) -> None:
         """Create subscriptions, joint states first: of what arrives together they are taken first."""
+        sensor, chunks = qos.sensor(50, lockstep=lockstep), qos.exchanged(10, lockstep)
         state, wrenches = self._contract.state, self._contract.streams("wrench")
         self._decode_joints = decoder_for(state)
         self.create_subscription(JointState, state.topic, self._on_joints, sensor)
@@ -94,7 +86,7 @@ class GateNode(ManagedNode):
             self.create_subscription(WrenchStamped, wrenches[0].topic, self._on_wrench, sensor)
         for source in SOURCES:
             self.create_subscription(
-                JointTrajectory, f"/{source}/chunk", self._chunk_receiver(source), qos.COMMAND
+                JointTrajectory, f"/{source}/chunk", self._chunk_receiver(source), chunks
             )
         self.create_subscription(Bool, "/estop", self._on_estop, qos.COMMAND)
         self.create_service(Trigger, "~/estop", self._on_estop_service)
@@ -153,6 +145,7 @@ class GateNode(ManagedNode):
             return
         while (tick := self._pacer.ready(self._gate.source)) is not None:
             self._pacer.done(tick)
+            self._gate.confirm(self._pacer.due(tick), tick)
             self._send(self._gate.step(tick))
 
     def _send(self, output: GateOutput) -> None:

@@ -18,15 +18,17 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.contract import Contract, check_joints, load_contract
+from vla_ros.action import NANOSECONDS
+from vla_ros.contract import Contract, check_joints
 from vla_ros.errors import ContractError, SimulationError
 from vla_ros.robot import load_urdf
 from vla_ros.ros import qos
-from vla_ros.ros.convert import NANOSECONDS, from_time
+from vla_ros.ros.convert import from_time
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics
 from vla_ros.ros.fatal import die
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.params import declare
+from vla_ros.ros.params import declare, declared_contract, declared_lockstep
+from vla_ros.ros.realtime import SWITCH_INTERVAL
 from vla_ros.ros.simulated_sensors import SimulatedSensors
 from vla_ros.sim.controllers import TrajectoryPoint
 from vla_ros.sim.runner import Runner, Trial
@@ -35,7 +37,6 @@ from vla_ros.sim.world import World
 
 TRAJECTORIES, FORWARD = "/arm_controller/joint_trajectory", "/arm_controller/commands"
 PICTURE = (240, 320)  # [px] height and width, for a contract without cameras
-SWITCH_INTERVAL = 5e-4  # [s] how long rendering may keep the interpreter from a command that has come
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
@@ -48,23 +49,17 @@ class MujocoNode(ManagedNode):
 
     def configure(self) -> None:
         """Build the world of the first task and create the entities."""
-        name = declare(
-            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
-        )
-        self._lockstep = declare(
-            self, "lockstep", False, "advance only when answered by the gate and granted", read_only=True
-        )
+        self._contract = contract = declared_contract(self)
+        self._lockstep = declared_lockstep(self)
         declare(self, "task", "pick_place", "what is on the table; takes effect with ~/reset")
         declare(self, "seed", 0, "seed of the scene; takes effect with ~/reset", (0, 2**53))
         declare(self, "instruction", "", "words in place of the scene's own; takes effect with ~/reset")
-        self._contract = contract = load_contract(name)
         self._urdf, self._size = load_urdf(contract.urdf), _picture_size(contract)
         trial = self._trial()
         world = self._world_of(trial.task)
         check_joints(contract, world.joint_names)
         command = contract.action.command
-        awaited = command.topic if self._lockstep else None
-        self._outputs = SimulatedSensors(self, contract, world.cameras, awaited)
+        self._outputs = SimulatedSensors(self, contract, world.cameras, self._lockstep)
         self._runner = Runner(
             self._world_of,
             trial,
@@ -77,8 +72,9 @@ class MujocoNode(ManagedNode):
         self._forward = command.interface == "forward"
         trajectories = TRAJECTORIES if self._forward else command.topic
         forward = command.topic if self._forward else FORWARD
-        self.create_subscription(JointTrajectory, trajectories, self._on_trajectory, qos.COMMAND)
-        self.create_subscription(Float64MultiArray, forward, self._on_forward, qos.COMMAND)
+        commands = qos.exchanged(10, self._lockstep)
+        self.create_subscription(JointTrajectory, trajectories, self._on_trajectory, commands)
+        self.create_subscription(Float64MultiArray, forward, self._on_forward, commands)
         self.create_subscription(Time, "/sim/run_until", self._on_grant, qos.COMMAND)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_timer(1.0, self._report, clock=STEADY)

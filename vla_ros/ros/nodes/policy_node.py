@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from rclpy.clock import Clock, ClockType
+from rclpy.timer import Timer
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.action import NANOSECONDS
-from vla_ros.contract import check_joints, load_contract
+from vla_ros.action import NANOSECONDS, ActionChunk
+from vla_ros.contract import check_joints
 from vla_ros.inference import GridTicks, Inference, ObservationFeed
 from vla_ros.observation import Aligner, Observation
 from vla_ros.policy import load_policy
@@ -23,38 +25,44 @@ from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics
 from vla_ros.ros.fatal import die
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.params import declare
-from vla_ros.ros.qos import COMMAND
+from vla_ros.ros.params import declare, declared_contract, declared_lockstep
+from vla_ros.ros.qos import exchanged
+from vla_ros.ros.realtime import SWITCH_INTERVAL
 from vla_ros.ros.subscribe import observe
 
 REPORT_PERIOD = 0.2  # [s]
+REPEAT_PERIOD = 0.1  # [s] of the sign of life between two chunks; the gate waits `limits.quiet` for one
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 class PolicyNode(ManagedNode):
-    """Publishes ``/policy/chunk``; an empty chunk says that the observation does not allow acting."""
+    """Publishes ``/policy/chunk``; an empty chunk says that the observation does not allow acting.
+
+    In real time the last chunk is said again ten times a second, while it lasts, no stream is missing or too old, and
+    this process works: the gate knows at once when that ends. An inference that is stuck silences it when the chunk
+    is over.
+    """
 
     def __init__(self) -> None:
         super().__init__("policy_node")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._sending = threading.Lock()
+        self._standing: tuple[ActionChunk, JointTrajectory] | None = None  # what may be said again
+        self._timer: Timer | None = None
 
     def configure(self) -> None:
         """Read the parameters, load contract and checkpoint, and refuse what does not fit."""
-        contract_name = declare(
-            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
-        )
+        self._contract = declared_contract(self)
         checkpoint = declare(self, "checkpoint", "", "folder of the trained policy", read_only=True)
         device = declare(self, "device", "cpu", "torch device of the policy", read_only=True)
         threads = declare(self, "threads", 1, "CPU threads of one inference", (1, 64), read_only=True)
-        self._lockstep = declare(
-            self, "lockstep", False, "act when the observation is complete, not by the clock", read_only=True
-        )
+        self._lockstep = declared_lockstep(self)
         self._steps = declare(
             self, "steps", 1, "grid steps between two inferences", (1, 1000), read_only=True
         )
         instruction = declare(self, "instruction", "", "instruction to begin with; /instruction replaces it")
 
-        self._contract = load_contract(contract_name)
         check_joints(self._contract, movable_joints(load_urdf(self._contract.urdf)))
         check_compatible(read_contract(Path(checkpoint)), self._contract)
         torch.set_num_threads(threads)
@@ -63,15 +71,17 @@ class PolicyNode(ManagedNode):
         self._feed = ObservationFeed(Aligner(self._contract))
         if instruction:
             self._feed.push("task", 0, instruction)
-        self._chunks = self.create_publisher(JointTrajectory, "/policy/chunk", COMMAND)
+        self._chunks = self.create_publisher(JointTrajectory, "/policy/chunk", exchanged(10, self._lockstep))
         self._diagnostics = Diagnostics(self)
-        observe(self, self._contract, self._feed, reliable=self._lockstep)
+        observe(self, self._contract, self._feed, lockstep=self._lockstep)
 
     def activate(self) -> None:
         """Start to infer."""
         self._stop.clear()
         self._inference.reset()
         self._report()
+        if not self._lockstep:
+            self._timer = self.create_timer(REPEAT_PERIOD, self._repeat, clock=STEADY)
         run = self._run_lockstep if self._lockstep else self._run_realtime
         self._thread = threading.Thread(target=self._guarded, args=(run,), name="inference", daemon=True)
         self._thread.start()
@@ -80,8 +90,12 @@ class PolicyNode(ManagedNode):
         """Stop inferring; the gate holds."""
         self._stop.set()
         self._feed.wake()
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
         if self._thread:
             self._thread.join(timeout=10.0)
+        self._standing = None
 
     def _guarded(self, run: Callable[[], None]) -> None:
         try:
@@ -129,8 +143,22 @@ class PolicyNode(ManagedNode):
     def _publish(self, observation: Observation, epoch: int) -> None:
         """Infer and publish, unless the clock has jumped meanwhile: the chunk would be taken for one of the new time."""
         chunk = self._inference.act(observation)
-        if self._feed.epoch == epoch:
-            self._chunks.publish(chunk_to_message(chunk))
+        message = chunk_to_message(chunk)
+        with self._sending:
+            self._standing = None
+            if self._feed.epoch == epoch:
+                self._standing = None if chunk.empty else (chunk, message)
+                self._chunks.publish(message)
+
+    def _repeat(self) -> None:
+        """Say the last chunk again; the gate takes it for a sign of life."""
+        with self._sending:
+            if self._standing is None:
+                return
+            now = self.stamp()
+            chunk, message = self._standing
+            if chunk.stamp <= now <= chunk.end and self._feed.latest(now).valid:
+                self._chunks.publish(message)
 
     _reported = ""
 
@@ -152,6 +180,7 @@ def _yield_to_the_gate() -> None:
 
 def main() -> None:
     """Run the node until it is told to stop."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     sys.exit(run_node(PolicyNode))
 
 

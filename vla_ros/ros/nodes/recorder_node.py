@@ -17,7 +17,6 @@ from rclpy.clock import Clock, ClockType
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.contract import load_contract
 from vla_ros.data import DatasetWriter, EpisodeRecorder, VideoSettings, layout
 from vla_ros.errors import DatasetError, unknown_name
 from vla_ros.observation import Aligner
@@ -25,7 +24,7 @@ from vla_ros.ros import qos
 from vla_ros.ros.convert import from_time, to_time
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.params import declare
+from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.subscribe import observe
 
 ACTION_DEPTH = 100  # one second of the gate's setpoints
@@ -42,18 +41,16 @@ class RecorderNode(ManagedNode):
 
     def configure(self) -> None:
         """Open the dataset and create the entities."""
-        name = declare(
-            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
-        )
+        contract = declared_contract(self)
         root = declare(self, "root", "", "folder of the dataset; made if it does not exist", read_only=True)
         codec = declare(
             self, "codec", "libx264", "video encoder: libx264, libsvtav1, libx265", read_only=True
         )
+        lockstep = declared_lockstep(self)
         declare(self, "task", "", "instruction of the episodes; empty: what the contract's text topic says")
         declare(self, "success", True, "outcome that the next saved episode is labelled with")
         if not root:
             raise DatasetError("recorder_node needs the parameter 'root': the folder of the dataset")
-        contract = load_contract(name)
         self._simulated = bool(self.get_parameter("use_sim_time").value)
         self._action_names = contract.action.names
         self._writer = DatasetWriter(root, contract, VideoSettings(codec=codec))
@@ -64,8 +61,9 @@ class RecorderNode(ManagedNode):
         self._newest = self._jumps = 0
         self._progress = self.create_publisher(Time, "/recorder/progress", qos.COMMAND)
         self._diagnostics = Diagnostics(self)
-        observe(self, contract, self._aligner, on_sample=self._on_sample)
-        self.create_subscription(JointTrajectory, "/gate/action", self._on_action, qos.reliable(ACTION_DEPTH))
+        observe(self, contract, self._aligner, lockstep=lockstep, on_sample=self._on_sample)
+        actions = qos.exchanged(ACTION_DEPTH, lockstep)
+        self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
         for command, answer in (("start", self._start), ("save", self._save), ("discard", self._discard)):
             self.create_service(Trigger, f"~/{command}", self._service(answer))
         self._stalled = 0

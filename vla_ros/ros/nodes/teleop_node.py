@@ -16,21 +16,19 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
-from vla_ros.contract import check_joints, load_contract
+from vla_ros.action import NANOSECONDS
 from vla_ros.errors import DeviceError, ObservationError
 from vla_ros.kinematics import Kinematics
-from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros import qos
 from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.convert import JointReader, from_time
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.params import declare
+from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.teleop import LeaderFollower, WorldWatcher
 from vla_ros.teleop.device import LeaderDevice, TeleopSample
 from vla_ros.teleop.registry import make_device
 
-NANOSECONDS = 1_000_000_000
 DEPTH = 200
 ROUNDING = 1e-6  # stamps are whole nanoseconds: a tick's own stamp may lie this part of a period past it
 
@@ -45,9 +43,7 @@ class TeleopNode(ManagedNode):
 
     def configure(self) -> None:
         """Connect the device and create the entities."""
-        name = declare(
-            self, "contract", "tabletop_arm", "contract file, or its name in config/contracts", read_only=True
-        )
+        self._contract = declared_contract(self)
         device = declare(self, "device", "scripted", "leader device: scripted", read_only=True)
         task = declare(
             self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True
@@ -58,19 +54,16 @@ class TeleopNode(ManagedNode):
             self, "rate", 0.0, "chunks per second [Hz]; 0: the contract's rate", (0.0, 1000.0), read_only=True
         )
         points = declare(self, "points", 3, "targets in a chunk, one period apart", (2, 100), read_only=True)
-        self._lockstep = declare(
-            self, "lockstep", False, "act at simulated times k / rate, not by the clock", read_only=True
-        )
+        self._lockstep = declared_lockstep(self)
 
-        self._contract = load_contract(name)
-        urdf = load_urdf(self._contract.urdf)
-        check_joints(self._contract, movable_joints(urdf))
-        kinematics = Kinematics(urdf, self._contract.joint_names, self._contract.action.tip)
+        kinematics = Kinematics.of(self._contract)
         self._rate = rate or self._contract.rate
         self._follower = LeaderFollower(self._contract, kinematics, 1.0 / self._rate, points)
         self._device = make_device(device, self._contract, kinematics, task, seed)
         self._device.connect()
-        self._chunks = self.create_publisher(JointTrajectory, "/teleop/chunk", qos.COMMAND)
+        self._chunks = self.create_publisher(
+            JointTrajectory, "/teleop/chunk", qos.exchanged(10, self._lockstep)
+        )
         self._diagnostics = Diagnostics(self)
         self._reason = ""
         self._tick: int | None = None
@@ -90,7 +83,7 @@ class TeleopNode(ManagedNode):
 
     def _watch(self, device: WorldWatcher) -> None:
         read = JointReader(self._contract.joint_names, self._contract.state.topic)
-        sensor = qos.sensor(DEPTH, reliable=self._lockstep)
+        sensor = qos.sensor(DEPTH, lockstep=self._lockstep)
 
         def on_joints(message: JointState) -> None:
             try:
