@@ -21,7 +21,7 @@ from vla_ros.data.layout import FolderLock
 from vla_ros.data.stats import column_stats
 from vla_ros.data.tools.check import check_dataset
 from vla_ros.data.tools.rearrange import fractions, merge, remove, split
-from vla_ros.data.tools.remux import cut_video
+from vla_ros.data.tools.cut import cut_video
 from vla_ros.errors import DatasetError
 
 COLUMNS = ("observation.state", "observation.wrench.tool", "action", "sync.age", "sync.stamp", "success", "timestamp")
@@ -148,8 +148,8 @@ def test_removing_refuses_a_dataset_that_is_being_recorded(two: tuple[Path, Path
     with pytest.raises(DatasetError, match="being written by another recorder"):
         remove(root, [1])
     lock.release()
-    (root / ".vla_ros/recording").mkdir()
-    with pytest.raises(DatasetError, match="unfinished"):
+    (root / ".vla_ros/interrupted/one").mkdir(parents=True)
+    with pytest.raises(DatasetError, match="recover it, or give an output folder"):
         remove(root, [1])
     assert Dataset(root).num_episodes == 3
 

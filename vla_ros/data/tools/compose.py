@@ -1,7 +1,7 @@
 """Putting a dataset together from episodes of others: what merging, splitting and removing have in common.
 
 The new dataset is built in a hidden folder beside its place and put there by one rename. Tables are written
-anew, since every row carries its numbers; videos are copied whole, or cut out by `remux`, never re-encoded.
+anew, since every row carries its numbers; videos are copied whole, or cut out by `cut`, never re-encoded.
 Statistics come from those of the episodes.
 """
 
@@ -25,8 +25,8 @@ from vla_ros.data.reader import Dataset, Episode
 from vla_ros.data.stats import Stats, column_stats, merge_stats, stats_to_json
 from vla_ros.data.tables import tasks_table, write_table
 from vla_ros.data.tools import metadata
+from vla_ros.data.tools.cut import cut_video
 from vla_ros.data.tools.extras import carry_extras
-from vla_ros.data.tools.remux import cut_video
 from vla_ros.data.tools.rows import contract_of, episode_table, video_path
 from vla_ros.errors import DatasetError
 

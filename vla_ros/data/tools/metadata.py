@@ -21,7 +21,7 @@ Row = dict[str, Any]
 def metadata_rows(dataset: Dataset) -> list[Row]:
     """Return the metadata of every episode, by index. Raises DatasetError naming what cannot be read."""
     rows: list[Row] = []
-    for path in sorted((dataset.root / "meta/episodes").glob("chunk-*/file-*.parquet")):
+    for path in sorted(layout.current(dataset.root, "meta/episodes").glob("chunk-*/file-*.parquet")):
         rows += read_table(path).to_pylist()
     by_index = {int(row["episode_index"]): row for row in rows}
     missing = [index for index in range(dataset.num_episodes) if index not in by_index]

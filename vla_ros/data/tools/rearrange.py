@@ -83,11 +83,12 @@ def _episode(dataset: Dataset, index: int) -> Episode:
 
 
 def _refuse_unfinished(root: Path) -> None:
+    layout.clean(root)
     waiting = sorted(path.name for path in (root / layout.HIDDEN).iterdir() if path.name != "lock")
     if waiting:
         raise DatasetError(
-            f"dataset '{root}' has an unfinished '{layout.HIDDEN}/{waiting[0]}' of a recorder that was cut short; "
-            "open it for recording once, or recover it, first"
+            f"dataset '{root}' holds '{layout.HIDDEN}/{waiting[0]}' of a recording that was cut short: recover it, "
+            "or give an output folder"
         )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from vla_ros.data import layout
 from vla_ros.data.features import STATS, episode_schema
+from vla_ros.data.pictures import pictures_of
 from vla_ros.data.reader import Dataset
-from vla_ros.data.stats import ImageStats, Stats, column_stats, merge_stats, stats_to_json
+from vla_ros.data.stats import Stats, column_stats, merge_stats, stats_to_json
 from vla_ros.data.tables import write_table
 from vla_ros.data.tools import metadata
 from vla_ros.data.tools.engine import run
@@ -19,7 +20,7 @@ from vla_ros.data.tools.rows import load_rows
 from vla_ros.errors import DatasetError
 
 EXACT = 1e-5  # relative; quantiles and sums differ a little with the order of summation
-PICTURES = 0.03  # of [0, 1]: stored ones are of the pictures before encoding
+PICTURES = 0.03  # of [0, 1], or metres: stored ones are of the pictures before encoding
 COMPARED = tuple(name for name in STATS if name not in ("min", "max"))  # of pictures: extremes are single pixels
 
 
@@ -28,12 +29,11 @@ def episode_stats(dataset: Dataset, index: int, video: bool) -> dict[str, Stats]
     rows = load_rows(dataset, dataset.episodes[index])
     stats = {key: column_stats(values) for key, values in rows.columns.items() if values.dtype.kind in "biuf"}
     for camera in dataset.cameras if video else ():
-        if dataset.features[camera].info.get("is_depth_map"):
-            continue  # of the unit that is stored, which only the recorder sees before quantisation
-        pictures = ImageStats()
+        pictures = pictures_of(dataset.features[camera])
+        counted = pictures.stats()
         for frame in dataset.frames(camera, index):
-            pictures.add(frame)
-        stats[camera] = pictures.stats()
+            pictures.encode(frame, counted)
+        stats[camera] = counted.stats()
     return stats
 
 
@@ -109,18 +109,17 @@ def _write(dataset: Dataset, rows: list[metadata.Row], stats: Mapping[str, Stats
     lock = layout.FolderLock(dataset.root)
     folder = layout.recording_folder(dataset.root)
     try:
-        if folder.exists() or layout.commit_pending(dataset.root):
-            raise DatasetError(
-                f"dataset '{dataset.root}' has an unfinished recording; open it for recording once, or recover it, first"
-            )
+        layout.clean(dataset.root)
+        if folder.exists():
+            raise DatasetError(f"dataset '{dataset.root}' has an unfinished recording: open it for recording first")
         files: dict[tuple[int, int], list[metadata.Row]] = {}
         for row in rows:
             place = (int(row["meta/episodes/chunk_index"]), int(row["meta/episodes/file_index"]))
             files.setdefault(place, []).append(row)
         for (chunk, file), here in files.items():
-            path = folder / layout.EPISODES_PATH.format(chunk_index=chunk, file_index=file)
+            path = folder / layout.TREE / layout.EPISODES_PATH.format(chunk_index=chunk, file_index=file)
             write_table(metadata.table(here, episode_schema(dataset.features)), path)
-        layout.write_json(folder / layout.STATS_FILE, stats_to_json(stats))
+        layout.write_json(folder / layout.TREE / layout.STATS_FILE, stats_to_json(stats))
         layout.commit(dataset.root)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)

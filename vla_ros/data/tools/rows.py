@@ -93,14 +93,16 @@ def load_rows(dataset: Dataset, episode: Episode, columns: Sequence[str] | None 
 def data_path(dataset: Dataset, episode: Episode) -> Path:
     """Return the file that holds an episode's rows."""
     chunk, file = episode.files["data"]
-    return dataset.root / str(dataset.info["data_path"]).format(chunk_index=chunk, file_index=file)
+    relative = str(dataset.info["data_path"]).format(chunk_index=chunk, file_index=file)
+    return layout.current(dataset.root, relative)
 
 
 def video_path(dataset: Dataset, episode: Episode, camera: str) -> Path:
     """Return the file that holds a camera's frames of an episode."""
     chunk, file = episode.files[camera]
     pattern = str(dataset.info["video_path"])
-    return dataset.root / pattern.format(video_key=camera, chunk_index=chunk, file_index=file)
+    relative = pattern.format(video_key=camera, chunk_index=chunk, file_index=file)
+    return layout.current(dataset.root, relative)
 
 
 def episode_table(dataset: Dataset, episode: Episode, columns: Sequence[str] | None = None) -> pa.Table:

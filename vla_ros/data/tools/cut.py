@@ -22,7 +22,7 @@ def cut_video(source: Path, target: Path, start: float, frames: int, fps: int) -
     try:
         with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
             stream = reader.streams.video[0]
-            moved = _move(reader, writer, stream, _like(writer, stream), first, last, start)
+            moved = _move(reader, writer, stream, writer.add_stream_from_template(stream), first, last, start)
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise DatasetError(f"video '{source}' cannot be cut: {error}") from None
     if moved != frames:
@@ -50,10 +50,3 @@ def _move(reader: Any, writer: Any, stream: Any, out: Any, first: float, last: f
         writer.mux(packet)
         moved += 1
     return moved
-
-
-def _like(writer: Any, stream: Any) -> Any:
-    """Return a new stream of `writer` that takes the packets of `stream`; PyAV renamed this in version 14."""
-    if hasattr(writer, "add_stream_from_template"):
-        return writer.add_stream_from_template(stream)
-    return writer.add_stream(template=stream)
