@@ -37,7 +37,7 @@ def picture(k: int, seed: int = 0) -> npt.NDArray[np.uint8]:
 def good_row(k: int, seed: int = 0) -> dict[str, Any]:
     """Return row k of a demonstration without a fault."""
     force = np.full((4, 6), np.sin(0.1 * k + seed), dtype=np.float32)
-    stamp = round(k * 1e9 / FPS)
+    stamp = round((k + FPS) * 1e9 / FPS)  # from one second on
     return {
         FRONT: picture(k, seed),
         "observation.state": angle(k, seed),

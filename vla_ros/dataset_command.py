@@ -132,6 +132,37 @@ def stats(
     raise typer.Exit(1 if differences and not repair else 0)
 
 
+@app.command("from-bag")
+def from_bag(
+    bag: Annotated[Path, typer.Argument(help="rosbag2 folder (sqlite3 or MCAP), or a .mcap or .db3 file")],
+    output: Annotated[Path, typer.Option(help="folder of the dataset; appended to if it exists")],
+    contract: Annotated[str, typer.Option(help="contract file, or its name in config/contracts")] = "tabletop_arm",
+    task: Annotated[str, typer.Option(help="instruction; default: what the bag's text topic says")] = "",
+    success: Annotated[bool, typer.Option(help="outcome, for a bag without the recorder's events")] = True,
+) -> None:
+    """Make episodes of a bag, by the code that records live; recorder_node's episodes if it was recorded too."""
+    from vla_ros.contract import load_contract
+    from vla_ros.data.bags.conversion import from_bag as run
+
+    for one in run(bag, load_contract(contract), output, task, success, say=print):
+        stale = "".join(f", {rows} rows with an old {key}" for key, rows in one.stale_rows.items())
+        print(f"episode {one.episode}: {one.rows} rows{stale}")
+    _tell([], output)
+
+
+@app.command("to-bag")
+def to_bag(
+    root: Root,
+    output: Annotated[Path, typer.Option(help="folder of the new bag")],
+    episodes: Episodes = "",
+) -> None:
+    """Write a dataset as an MCAP bag of rosbag2, with the contract's topics."""
+    from vla_ros.data.bags.writing import to_bag as run
+
+    count = run(root, output, episode_list(episodes) if episodes else None)
+    print(f"{output}: {count} messages")
+
+
 def split_parts(texts: list[str], episodes: int, seed: int) -> dict[str, list[int]]:
     """Return the episodes of each part that NAME=SHARE or NAME=EPISODES texts describe. Raises DatasetError."""
     from vla_ros.data.tools.rearrange import fractions

@@ -146,6 +146,19 @@ class JointReader:
         return np.asarray(values, dtype=np.float64)[order]
 
 
+def setpoint_from_message(message: Any, names: Sequence[str]) -> tuple[int, npt.NDArray[np.float64]]:
+    """Return (when it is to be reached [ns], values [D] in the order of `names`) of a gate's setpoint.
+
+    It is a JointTrajectory with one point. Raises ObservationError naming an action that it lacks.
+    """
+    have, point = list(message.joint_names), message.points[0]
+    missing = [name for name in names if name not in have]
+    if missing:
+        raise ObservationError("/gate/action: " + unknown_name("action", missing[0], have))
+    reached = from_time(message.header.stamp) + from_time(point.time_from_start)
+    return reached, np.asarray(point.positions, dtype=np.float64)[[have.index(name) for name in names]]
+
+
 def _is_compressed(message: Any) -> bool:
     return hasattr(message, "format")
 

@@ -86,12 +86,12 @@ class EpisodeRecorder:
         if len(self._actions) > 2 * KEEP_ACTIONS:
             del self._action_times[:KEEP_ACTIONS], self._actions[:KEEP_ACTIONS]
 
-    def start(self, now: int, task: str | None = None) -> int:
+    def start(self, now: int, task: str | None = None, first: int | None = None) -> int:
         """Begin an episode at the next grid time after the newest complete observation; return that time
         [ns].
 
-        task: the instruction, by default the text stream's. Raises DatasetError unless idle, or naming the
-        stream that is not valid at `now` [ns].
+        task: the instruction, by default the text stream's. first: the grid time to begin at instead [ns].
+        Raises DatasetError unless idle, or naming the stream that is not valid at `now` [ns].
         """
         self._require("idle", "start")
         seen = self.aligner.latest(now)
@@ -105,6 +105,8 @@ class EpisodeRecorder:
         self._first = self._next = -(-seen.stamp * self._fps // NANOSECONDS)
         if self._first and self._grid(self._first - 1) >= seen.stamp:  # the grid is rounded to whole nanoseconds
             self._first = self._next = self._first - 1
+        if first is not None:
+            self._first = self._next = round(first * self._fps / NANOSECONDS)
         self.state, self.problem, self.stale_rows = "recording", "", {}
         return self.first
 
