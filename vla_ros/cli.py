@@ -123,11 +123,12 @@ def collect(
     contract: ContractName = "tabletop_arm",
     lockstep: Lockstep = True,
     resume: Annotated[bool, typer.Option("--resume", help="count what the dataset holds and go on with the next seed")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="every message too, in an MCAP file beside each episode")] = False,
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate."""
     from vla_ros.ros.collect import collect as run
 
-    run(task=task, episodes=episodes, seed=seed, output=output, contract=contract, lockstep=lockstep, resume=resume)
+    run(task=task, episodes=episodes, seed=seed, output=output, contract=contract, lockstep=lockstep, resume=resume, raw=raw)
 
 
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)

@@ -35,6 +35,7 @@ from vla_ros.messages import (
 __all__ = [
     "JointReader",
     "camera_info",
+    "class_of",
     "decoder_for",
     "depth_from_message",
     "from_time",
@@ -62,8 +63,13 @@ def to_duration(duration: int) -> Duration:
 
 def msg_type_for(kind: str, topic: str = "") -> type:
     """Return the message class of a kind of stream; a topic ending in ``compressed`` has CompressedImages."""
-    package, _, name = type_name(kind, topic).partition("/msg/")
-    return getattr(importlib.import_module(f"{package}.msg"), name)
+    return class_of(type_name(kind, topic))
+
+
+def class_of(name: str) -> type:
+    """Return the message class of a ROS type such as ``sensor_msgs/msg/Image``."""
+    package, _, short = name.partition("/msg/")
+    return getattr(importlib.import_module(f"{package}.msg"), short)
 
 
 def joints_to_message(

@@ -22,7 +22,7 @@ from vla_ros.errors import DatasetError, ObservationError
 from vla_ros.messages import decoder_for, setpoint_from_message, type_name
 from vla_ros.observation import Aligner
 
-CLOCK = "/clock"
+SAME_CLOCK = 3600 * NANOSECONDS  # recording and stamps further apart are of two clocks: the stamps are simulated
 WITHIN = 3 * NANOSECONDS // 2  # of its first row an episode must begin: what buffers still hold, and no other attempt
 
 
@@ -120,7 +120,6 @@ class _Conversion:
         self._reader, self._contract, self._plans = reader, contract, plans
         self._aligner = Aligner(contract)
         self._recorder = _BagRecorder(contract, writer, self._aligner)
-        self._simulated = CLOCK in reader.types
         self._time = self._newest = self._jumps = 0
         self._refusal = "it ends before it begins"
         self._done: list[Converted] = []
@@ -147,7 +146,8 @@ class _Conversion:
         return self._done
 
     def _now(self) -> int:
-        return 0 if self._simulated else self._time
+        """Return the time of text, which has no stamp: 0 on simulated time, as recorder_node has it."""
+        return self._time if abs(self._time - self._newest) < SAME_CLOCK else 0
 
     def _take(self, topic: str, message: Any) -> None:
         if topic == GATE_TOPIC:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from vla_ros.data.bags.schemas import definition
+from vla_ros.data.bags.schemas import definition, typestore
 from vla_ros.errors import DatasetError
 
 CHUNK = 4 << 20  # [bytes]
@@ -24,11 +25,19 @@ class RawFile:
     the disk did not take what came before; abandon() gives the file up.
     """
 
-    def __init__(self, path: Path) -> None:
+    @staticmethod
+    def require() -> None:
+        """Raise DatasetError unless the libraries that this needs are installed."""
         try:
-            from mcap.writer import CompressionType, Writer
+            import mcap.writer  # noqa: F401
         except ImportError as error:
             raise DatasetError(f"raw recordings need the package mcap: pip install mcap ({error})") from None
+        typestore()
+
+    def __init__(self, path: Path) -> None:
+        self.require()
+        from mcap.writer import CompressionType, Writer
+
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +89,8 @@ class RawFile:
         """Stop without finishing the file, which is left to whoever removes its folder."""
         self._waiting.put(None)
         self._thread.join()
-        self._file.close()
+        with suppress(OSError):  # a full disk
+            self._file.close()
 
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
