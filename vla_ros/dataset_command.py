@@ -132,6 +132,28 @@ def stats(
     raise typer.Exit(1 if differences and not repair else 0)
 
 
+@app.command()
+def recover(
+    root: Root,
+    name: Annotated[str, typer.Option(help="of one recording; default: all")] = "",
+    success: Annotated[bool, typer.Option("--success", help="label what is recovered as a success")] = False,
+) -> None:
+    """Make episodes of recordings that were cut short, up to their last whole row."""
+    from vla_ros.data.recovery import recover as run
+
+    for index in run(root, name or None, success):
+        print(f"episode {index}: recovered")
+    _tell([], root)
+
+
+@app.command("merge-files")
+def merge_files(root: Root) -> None:
+    """Make few files of many, of the sizes that the format states; nothing is encoded again."""
+    from vla_ros.data.merge import merge_files as run
+
+    print(f"{root}: {run(root).text}")
+
+
 @app.command("from-bag")
 def from_bag(
     bag: Annotated[Path, typer.Argument(help="rosbag2 folder (sqlite3 or MCAP), or a .mcap or .db3 file")],

@@ -97,7 +97,7 @@ function range(panel, shown) {
   let low = Infinity, high = -Infinity;
   for (const v of values) { low = Math.min(low, v); high = Math.max(high, v); }
   if (low > high) return [0, 1];
-  const space = Math.max((high - low) * 0.06, 1e-3 * Math.max(Math.abs(low), Math.abs(high)), 1e-9);
+  const space = high > low ? (high - low) * 0.06 : Math.max(Math.abs(high) * 0.1, 0.5);
   return [low - space, high + space];
 }
 
@@ -121,7 +121,7 @@ function drawPanel({ panel, canvas, labels, shown }) {
   g.strokeStyle = style.getPropertyValue("--line"); g.fillStyle = style.getPropertyValue("--weak");
   const vertical = ticks(low, high, 4), across = ticks(0, episode.seconds, 8);
   g.beginPath(); g.textAlign = "right"; g.textBaseline = "middle";
-  for (const v of vertical.at) { g.moveTo(MARGIN.left, y(v)); g.lineTo(width - MARGIN.right, y(v)); g.fillText(v.toFixed(vertical.digits), MARGIN.left - 5, y(v)); }
+  for (const v of vertical.at) { g.moveTo(MARGIN.left, y(v)); g.lineTo(width - MARGIN.right, y(v)); g.fillText(vertical.digits > 4 ? v.toPrecision(2) : v.toFixed(vertical.digits), MARGIN.left - 5, y(v)); }
   g.textBaseline = "alphabetic";
   for (const t of across.at) {
     g.moveTo(x(t), MARGIN.top); g.lineTo(x(t), height - MARGIN.bottom);

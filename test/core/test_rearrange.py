@@ -20,8 +20,8 @@ from vla_ros.data import Dataset, DatasetWriter
 from vla_ros.data.layout import FolderLock
 from vla_ros.data.stats import column_stats
 from vla_ros.data.tools.check import check_dataset
-from vla_ros.data.tools.rearrange import fractions, merge, remove, split
 from vla_ros.data.tools.cut import cut_video
+from vla_ros.data.tools.rearrange import fractions, merge, remove, split
 from vla_ros.errors import DatasetError
 
 COLUMNS = ("observation.state", "observation.wrench.tool", "action", "sync.age", "sync.stamp", "success", "timestamp")
@@ -152,6 +152,14 @@ def test_removing_refuses_a_dataset_that_is_being_recorded(two: tuple[Path, Path
     with pytest.raises(DatasetError, match="recover it, or give an output folder"):
         remove(root, [1])
     assert Dataset(root).num_episodes == 3
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(two: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for output in (tmp_path / "file/c", Path("/proc/none/c")):  # also stops root, whom permissions do not
+        with pytest.raises(DatasetError, match=f"'{output}' cannot be written: "):
+            merge(two, output)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("episodes", [[0, 1, 2], [3]])

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vla_ros.contract import Contract
+from vla_ros.data.control import after
 from vla_ros.data.features import AGE, STAMP, frames_per_second, sync_names
 from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
@@ -93,7 +94,7 @@ class EpisodeRecorder:
         task: the instruction, by default the text stream's. first: the grid time to begin at instead [ns].
         Raises DatasetError unless idle, or naming the stream that is not valid at `now` [ns].
         """
-        self._require("idle", "start")
+        after(self.state, "start")
         seen = self.aligner.latest(now)
         if seen.invalid:
             key, reason = next(iter(seen.invalid.items()))
@@ -140,7 +141,7 @@ class EpisodeRecorder:
 
         Raises DatasetError unless recording, or if it cannot be saved.
         """
-        self._require("recording", "save")
+        after(self.state, "save")
         self.state = "saving"
         try:
             return self.writer.save_episode(success)
@@ -149,16 +150,11 @@ class EpisodeRecorder:
 
     def discard(self) -> int:
         """Drop the episode and return how many rows it had. Raises DatasetError unless recording."""
-        self._require("recording", "discard")
+        after(self.state, "discard")
         rows = self.rows
         self.writer.discard_episode()
         self.state = "idle"
         return rows
-
-    def _require(self, state: str, command: str) -> None:
-        if self.state != state:
-            valid = {"idle": "start", "recording": "save, discard", "saving": "none until it is saved"}[self.state]
-            raise DatasetError(f"cannot {command} while {self.state}; valid: {valid}")
 
     def _grid(self, index: int) -> int:
         return (2 * index * NANOSECONDS + self._fps) // (2 * self._fps)

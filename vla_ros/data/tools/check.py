@@ -65,7 +65,8 @@ def check_dataset(
     dataset = Dataset(root)
     chosen = [_chosen(dataset, index) for index in episodes] if episodes is not None else dataset.episodes
     written = (dataset.root / layout.INFO).stat().st_mtime_ns
-    work = [(str(Path(root).absolute()), written, episode.index, video) for episode in chosen]
+    place = Path(root) if engine == "processes" else Path(root).absolute()  # workers elsewhere have other folders
+    work = [(str(place), written, episode.index, video) for episode in chosen]
     results = run(_check_one, work, jobs, engine)
     found = whole_dataset(dataset) if episodes is None else []
     found += [finding for findings, _ in results for finding in findings]

@@ -1,6 +1,6 @@
 """recorder_node: what the sensors saw and what the gate really sent, as episodes of a LeRobot v3 dataset.
 
-Services ``~/start``, ``~/save``, ``~/discard`` (std_srvs/Trigger): the answer's message is JSON, or the
+Services ``~/start``, ``~/save``, ``~/discard``, ``~/rerecord`` (std_srvs/Trigger): the answer's message is JSON, or the
 reason for a refusal. ``/recorder/episode`` (String, see `vla_ros.data.bags.events`) tells what became of each episode,
 so that a bag of the run can be cut the same way. ``/recorder/progress`` (Time) is the time up to which it is filled;
 whoever paces a lockstep simulation stays close to it, so that nothing is lost however slow the recorder is.
@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.data import DatasetWriter, EpisodeRecorder, VideoSettings, layout
 from vla_ros.data.bags.events import TOPIC, EpisodeEvent
+from vla_ros.data.control import after
 from vla_ros.errors import DatasetError, ObservationError
 from vla_ros.messages import setpoint_from_message
 from vla_ros.observation import Aligner
@@ -73,7 +74,8 @@ class RecorderNode(ManagedNode):
         observe(self, contract, self._aligner, lockstep=lockstep, on_sample=self._on_sample)
         actions = qos.exchanged(ACTION_DEPTH, lockstep)
         self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
-        for command, answer in (("start", self._start), ("save", self._save), ("discard", self._discard)):
+        answers = {"start": self._start, "save": self._save, "discard": self._discard, "rerecord": self._rerecord}
+        for command, answer in answers.items():
             self.create_service(Trigger, f"~/{command}", self._service(answer))
         self._stalled = 0
         self.create_timer(REPORT_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -161,6 +163,11 @@ class RecorderNode(ManagedNode):
         rows = self._recorder.discard()
         self._events.publish(String(data=EpisodeEvent("discard").to_text()))
         return {"rows": rows}
+
+    def _rerecord(self) -> dict[str, object]:
+        """Drop the running episode and begin it again at once."""
+        after(self._recorder.state, "rerecord")
+        return self._discard() | self._start()
 
     def _on_timer(self) -> None:
         assert self._writer is not None
