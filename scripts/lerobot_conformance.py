@@ -23,7 +23,7 @@ from vla_ros.data import Dataset, DatasetWriter
 from vla_ros.data.features import INDEX_FEATURES, MADE_AT_SAVE, Feature
 from vla_ros.data.merge import merge_files
 
-MEAN_LEVELS, MOST_LEVELS = 1.0, 8  # of 255: two roundings of the same colours; chroma is interpolated differently
+MEAN_LEVELS, MOST_LEVELS = 1.5, 8  # of 255: two roundings of the same colours; chroma is interpolated differently
 METRES = 0.001  # LeRobot gives whole millimetres
 APPENDED = 12  # rows
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vla_ros import bench_commands
 from vla_ros.errors import VlaRosError
 from vla_ros.ros.graph import STEPS
 from vla_ros.train.command import command as train_command
@@ -22,6 +23,7 @@ contract_app = typer.Typer(help="Check and show contracts.", no_args_is_help=Tru
 bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
+bench_commands.register(bench_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]

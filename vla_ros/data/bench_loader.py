@@ -22,7 +22,11 @@ THEIRS = Path(__file__).with_name("bench_lerobot.py")
 
 
 def loader(
-    dataset: Path, seconds: float = 10.0, chunk: int = 50, workers: tuple[int, ...] = (0, 2), lerobot: Path | None = None
+    dataset: Path,
+    seconds: float = 10.0,
+    chunk: int = 50,
+    workers: tuple[int, ...] = (0, 2),
+    lerobot: Path | None = None,
 ) -> float | None:
     """Print samples a second with each number of workers; return our best over LeRobot's best.
 

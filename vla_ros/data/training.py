@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -92,11 +93,17 @@ class WindowDataset(torch.utils.data.Dataset[Item]):
         return value if len(rows) > 1 or key == "action" else value[0]
 
     def _images(self, frames: npt.NDArray[Any]) -> Tensor:
-        """Return frames [T, H, W, 3] or [T, H, W] as a tensor [T, C, H, W]."""
+        """Return frames [T, H, W, 3] or [T, H, W] as a tensor [T, C, H, W].
+
+        Not by torch, whose threads get in each other's way on a busy machine.
+        """
         if frames.ndim == 3:
             return torch.from_numpy(frames)[:, None]
-        images = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
-        return images.to(torch.float32).div_(255.0) if self._floats else images
+        images = np.empty((len(frames), 3, *frames.shape[1:3]), dtype=np.uint8)
+        for frame, planes in zip(frames, images, strict=True):
+            for channel in range(3):
+                cv2.extractChannel(frame, channel, planes[channel])
+        return torch.from_numpy(np.divide(images, np.float32(255.0), dtype=np.float32) if self._floats else images)
 
 
 class EpisodeSampler(torch.utils.data.Sampler[int]):
@@ -118,7 +125,9 @@ class EpisodeSampler(torch.utils.data.Sampler[int]):
         chosen = range(dataset.num_episodes) if episodes is None else episodes
         wrong = [e for e in chosen if not 0 <= e < dataset.num_episodes]
         if wrong:
-            raise DatasetError(f"dataset '{dataset.root}' has no episode {wrong[0]}; valid: 0..{dataset.num_episodes - 1}")
+            raise DatasetError(
+                f"dataset '{dataset.root}' has no episode {wrong[0]}; valid: 0..{dataset.num_episodes - 1}"
+            )
         spans = [dataset.episodes[e] for e in chosen]
         self.rows = [row for e in spans for row in range(e.from_index + skip_first, e.to_index - skip_last)]
         self._shuffle, self._seed, self._epoch = shuffle, seed, 0
