@@ -21,13 +21,14 @@ def register(app: typer.Typer) -> None:
 def record(
     minutes: Annotated[float, typer.Option(help="length of the recorded episode")] = 5.0,
     codec: Annotated[str, typer.Option(help="video encoder: libx264, libsvtav1, libx265")] = "libx264",
+    slower: Annotated[int, typer.Option(help="divide all rates by so much, on a machine that is too busy")] = 1,
     output: Output = None,
 ) -> None:
     """Record 4 cameras 640x480, joints 500 Hz, wrench 1 kHz and 2 taxel pads through ROS; count what was lost."""
     from vla_ros.ros.bench_record import run
 
     with tempfile.TemporaryDirectory(prefix="vla_ros_bench_") as scratch:
-        report = run(minutes * 60.0, output or Path(scratch) / "dataset", codec)
+        report = run(minutes * 60.0, output or Path(scratch) / "dataset", codec, slower)
     print(report.text)
     raise typer.Exit(0 if report.good else 1)
 

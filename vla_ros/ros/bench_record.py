@@ -22,7 +22,7 @@ from vla_ros.data.video import decoded
 from vla_ros.errors import GraphError
 from vla_ros.ros import qos
 from vla_ros.ros.bench import machine, node_spun_aside
-from vla_ros.ros.bench_sensors import BITS, CAMERAS, PADS, PHASE, RATES, SECOND, contract, number_in
+from vla_ros.ros.bench_sensors import BITS, CAMERAS, PADS, PHASE, SECOND, WINDOW, contract, number_in, rates
 from vla_ros.ros.graph import NodeSpec
 from vla_ros.ros.up import Graph
 
@@ -67,14 +67,19 @@ class RecordReport:
         return "\n".join(lines + ([f"problem: {self.problem}"] if self.problem else []))
 
 
-def run(seconds: float, root: Path, codec: str = "libx264") -> RecordReport:
-    """Record an episode of `seconds` into the new dataset `root` and check it. Raises VlaRosError."""
+def run(seconds: float, root: Path, codec: str = "libx264", slower: int = 1) -> RecordReport:
+    """Record an episode of `seconds` into the new dataset `root` and check it. Raises VlaRosError.
+
+    slower: what all rates are divided by, for a machine that is too busy or too slow.
+    """
     root.parent.mkdir(parents=True, exist_ok=True)
     file = root.with_suffix(".yaml")
-    file.write_text(contract().text, encoding="utf-8")
+    file.write_text(contract(slower).text, encoding="utf-8")
     start = time.time_ns()
     sensors = [
-        NodeSpec(f"bench_{part}", "vla_ros.ros.bench_sensors", {"part": part, "start": str(start)}, nice=-5)
+        NodeSpec(
+            f"bench_{part}", "vla_ros.ros.bench_sensors", {"part": part, "start": str(start), "slower": slower}, nice=-5
+        )
         for part in ("cameras", "numbers")
     ]
     recorder = NodeSpec(
@@ -94,27 +99,28 @@ def run(seconds: float, root: Path, codec: str = "libx264") -> RecordReport:
         report.saving = time.monotonic() - began
         report.memory = _peak_memory(graph.pid(RECORDER))
         report.stale, report.problem = answer["stale_rows"], answer["problem"]
-    _check(Dataset(root), first, start, report)
+    _check(Dataset(root), first, start, slower, report)
     return report
 
 
-def _check(data: Dataset, first: int, start: int, report: RecordReport) -> None:
+def _check(data: Dataset, first: int, start: int, slower: int, report: RecordReport) -> None:
+    rate = rates(slower)
     report.rows = data.num_frames
     names = data.features["sync.stamp"].names or ()
     stamps = {name: data.column("sync.stamp")[:, i] for i, name in enumerate(names)}
-    rows = (first - start) / SECOND + np.arange(report.rows) / RATES["camera"]  # [s since start]
+    rows = (first - start) / SECOND + np.arange(report.rows) / rate["camera"]  # [s since start]
     newest = {name: (stamp - start) / SECOND for name, stamp in stamps.items()}
-    expected = {"observation.state": rows, "action": rows + 1 / RATES["camera"]}
+    expected = {"observation.state": rows, "action": rows + 1 / rate["camera"]}
     expected |= {f"observation.tactile.{pad}": newest[f"observation.tactile.{pad}"] for pad in PADS}
     for key, seconds in expected.items():
         values = data.column(key).reshape(report.rows, -1)
         _note(report, key, np.abs(values - seconds[:, None]).max(axis=1) > CLOSE)
-    window = newest["observation.wrench.tool"][:, None] - np.arange(32, -1, -1)[None] / RATES["wrench"]
+    window = newest["observation.wrench.tool"][:, None] - np.arange(WINDOW - 1, -1, -1)[None] / rate["wrench"]
     wrench = data.column("observation.wrench.tool")
     _note(report, "observation.wrench.tool", np.abs(wrench - window[:, :, None]).max(axis=(1, 2)) > CLOSE)
     for camera in CAMERAS:
         key = f"observation.images.{camera}"
-        taken = np.rint(stamps[key] * RATES["camera"] / SECOND - PHASE).astype(np.int64)
+        taken = np.rint(stamps[key] * rate["camera"] / SECOND - PHASE).astype(np.int64)
         report.lost += int(taken[-1] - taken[0] + 1 - len(np.unique(taken)))
         path, at = data.video(key, 0)
         seen = [number_in(f) for f in decoded(path, at, data.fps, pictures_of(data.features[key]))]

@@ -1,6 +1,7 @@
 """The sensors of `vla-ros bench record`: processes that publish at full rate, with values that tell their time.
 
-Run as ``python -m vla_ros.ros.bench_sensors``. Parameters: ``part`` (cameras or numbers) and ``start`` [ns].
+Run as ``python -m vla_ros.ros.bench_sensors``. Parameters: ``part`` (cameras or numbers), ``start`` [ns] and
+``slower`` (what all rates are divided by).
 """
 
 from __future__ import annotations
@@ -34,23 +35,31 @@ JOINTS = tuple("abcdefg")
 RATES = {"camera": 30, "joints": 500, "wrench": 1000, "pad": 100, "gate": 100}
 PHASE = 0.4  # of a camera's period, by which its frames follow the grid of the rows
 AHEAD = SECOND // 50  # of the gate's setpoints
+WINDOW = 33  # samples of the wrench in a row
 BITS, BLOCK = 16, 40  # of the number that a picture carries; [px]
 
 
-def contract() -> Contract:
-    """Return the contract of the recorded robot."""
-    lines = [f"  observation.images.{c}: {{topic: /{c}, kind: image, shape: [480, 640, 3], rate: 30}}" for c in CAMERAS]
-    lines += [
-        f"  observation.tactile.{p}: {{topic: /{p}_pad, kind: taxels, shape: [4, 4, 3], rate: 100}}" for p in PADS
-    ]
+def rates(slower: int) -> dict[str, float]:
+    """Return the rate of each kind of stream [Hz]; the gate keeps its own, as it must."""
+    return {kind: rate if kind == "gate" else rate / slower for kind, rate in RATES.items()}
+
+
+def contract(slower: int = 1) -> Contract:
+    """Return the contract of the recorded robot; all rates are divided by `slower`."""
+    rate = rates(slower)
+    image = f"kind: image, shape: [{SIZE[0]}, {SIZE[1]}, 3], rate: {rate['camera']}, max_age: {0.1 * slower}"
+    pad = f"kind: taxels, shape: [4, 4, 3], rate: {rate['pad']}"
+    lines = [f"  observation.images.{name}: {{topic: /{name}, {image}}}" for name in CAMERAS]
+    lines += [f"  observation.tactile.{name}: {{topic: /{name}_pad, {pad}}}" for name in PADS]
     names = ", ".join(f"{name}.pos" for name in JOINTS)
+    joints = f"kind: joints, names: [{names}], align: interpolate, rate: {rate['joints']}"
     text = f"""
 robot: bench_arm
 urdf: none
-rate: 30
+rate: {rate["camera"]}
 observation:
-  observation.state: {{topic: /joint_states, kind: joints, names: [{names}], align: interpolate, rate: 500}}
-  observation.wrench.tool: {{topic: /wrench, kind: wrench, history: 33, rate: 1000}}
+  observation.state: {{topic: /joint_states, {joints}}}
+  observation.wrench.tool: {{topic: /wrench, kind: wrench, history: {WINDOW}, rate: {rate["wrench"]}}}
 {chr(10).join(lines)}
   task: {{topic: /instruction, kind: text}}
 action: {{space: joint_position, names: [{names}], command: {{interface: forward, topic: /commands}}}}
@@ -66,20 +75,25 @@ def number_in(frame: npt.NDArray[np.uint8]) -> int:
 
 
 class Painter:
-    """Makes a camera's pictures: a textured background that moves, and the picture's number in black and white."""
+    """Makes a camera's messages: a textured background that moves, and the picture's number in black and white."""
 
-    def __init__(self, seed: int) -> None:
+    BACKGROUNDS = 15
+
+    def __init__(self, name: str, seed: int) -> None:
         noise = np.random.default_rng(seed).integers(40, 216, (30, 40, 3), dtype=np.uint8)
         ground = cv2.resize(noise, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
-        self._grounds = [np.roll(ground, 2 * shift, axis=1) for shift in range(30)]
+        shifted = [np.roll(ground, 4 * shift, axis=1) for shift in range(self.BACKGROUNDS)]
+        self._messages = [image_to_message(0, name, picture, "rgb8") for picture in shifted]
+        self._pixels = [np.frombuffer(m.data, dtype=np.uint8).reshape(*SIZE, 3) for m in self._messages]
 
-    def picture(self, number: int) -> npt.NDArray[np.uint8]:
-        """Return picture `number`, uint8 [480, 640, 3]."""
-        picture = self._grounds[number % len(self._grounds)].copy()
+    def message(self, number: int, stamp: int) -> Image:
+        """Return picture `number`; valid until the next one of the same background."""
+        message, pixels = self._messages[number % self.BACKGROUNDS], self._pixels[number % self.BACKGROUNDS]
         for bit in range(BITS):
             y, x = BLOCK * (bit // 8), BLOCK * (bit % 8)
-            picture[y : y + BLOCK, x : x + BLOCK] = 235 if number >> bit & 1 else 20
-        return picture
+            pixels[y : y + BLOCK, x : x + BLOCK] = 235 if number >> bit & 1 else 20
+        message.header.stamp = to_time(stamp)
+        return message
 
 
 @dataclass
@@ -96,21 +110,17 @@ class Source:
         return round((self.index + self.phase) * SECOND / self.rate)
 
 
-def cameras(node: Node) -> list[Source]:
+def cameras(node: Node, rate: float) -> list[Source]:
     """Return the cameras, whose pictures tell their number."""
 
     def source(name: str, seed: int) -> Source:
-        publisher, painter = node.create_publisher(Image, f"/{name}", qos.COMMAND), Painter(seed)
-
-        def publish(k: int, stamp: int) -> None:
-            publisher.publish(image_to_message(stamp, name, painter.picture(k % (1 << BITS)), "rgb8"))
-
-        return Source(RATES["camera"], PHASE, publish)
+        publisher, painter = node.create_publisher(Image, f"/{name}", qos.COMMAND), Painter(name, seed)
+        return Source(rate, PHASE, lambda k, stamp: publisher.publish(painter.message(k % (1 << BITS), stamp)))
 
     return [source(name, seed) for seed, name in enumerate(CAMERAS)]
 
 
-def numbers(node: Node, start: int) -> list[Source]:
+def numbers(node: Node, rate: dict[str, float], start: int) -> list[Source]:
     """Return the other streams, whose values are the seconds since `start` [ns]."""
     joints = node.create_publisher(JointState, "/joint_states", qos.COMMAND)
     wrench = node.create_publisher(msg_type_for("wrench"), "/wrench", qos.COMMAND)
@@ -139,16 +149,11 @@ def numbers(node: Node, start: int) -> list[Source]:
         message.points = [JointTrajectoryPoint(positions=positions, time_from_start=to_duration(AHEAD))]
         gate.publish(message)
 
-    return [
-        Source(RATES["joints"], 0.0, send_joints),
-        Source(
-            RATES["wrench"],
-            0.0,
-            lambda k, stamp: wrench.publish(wrench_to_message(stamp, "tool0", [seconds(stamp)] * 6)),
-        ),
-        Source(RATES["pad"], 0.0, send_pads),
-        Source(RATES["gate"], 0.0, send_action),
-    ]
+    def send_wrench(k: int, stamp: int) -> None:
+        wrench.publish(wrench_to_message(stamp, "tool0", [seconds(stamp)] * 6))
+
+    senders = {"joints": send_joints, "wrench": send_wrench, "pad": send_pads, "gate": send_action}
+    return [Source(rate[kind], 0.0, send) for kind, send in senders.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -157,7 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     node = Node("bench_sensors")
     part = declare(node, "part", "cameras", "which sensors: cameras or numbers", read_only=True)
     start = int(declare(node, "start", "0", "the time that values count from [ns]", read_only=True))
-    sources = cameras(node) if part == "cameras" else numbers(node, start)
+    rate = rates(declare(node, "slower", 1, "what all rates are divided by", read_only=True))
+    sources = cameras(node, rate["camera"]) if part == "cameras" else numbers(node, rate, start)
     now = time.time_ns()
     for source in sources:
         source.index = int(now * source.rate // SECOND) + 1
