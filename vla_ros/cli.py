@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vla_ros import bench_commands
 from vla_ros.dataset_command import app as dataset_app
 from vla_ros.errors import VlaRosError
 from vla_ros.ros import lifeline
@@ -25,6 +26,7 @@ bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
+bench_commands.register(bench_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
