@@ -29,9 +29,7 @@ from vla_ros.workspace import WorkspaceGuard
 
 FloatArray = npt.NDArray[np.float64]
 IDLE, ACTIVE, HOLD, ESTOP = "idle", "active", "hold", "estop"
-LOOKAHEAD = (
-    2  # [periods] a setpoint is for this long after the tick that sends it: one late tick does no harm
-)
+LOOKAHEAD = 2  # [periods] a setpoint is for this long after the tick that sends it: one late tick does no harm
 SENSOR_TIMEOUT = 0.1  # [s] without joint states (or wrench, where its limit is set): hold
 SMALLEST_MARGIN = 0.005  # [rad, m] but never less than this: a gripper that squeezes gives a little
 RANGE_MARGIN = 0.02  # of a joint's range: measured positions this far outside are taken to be at its end
@@ -65,13 +63,9 @@ class Gate:
         sources: Sequence[str] = ("policy", "teleop"),
     ) -> None:
         if tuple(kinematics.joint_names) != contract.joint_names:
-            raise GateError(
-                f"kinematics has joints {kinematics.joint_names}, the contract's are {contract.joint_names}"
-            )
+            raise GateError(f"kinematics has joints {kinematics.joint_names}, the contract's {contract.joint_names}")
         if contract.limits.wrench is not None and not contract.streams("wrench"):
-            raise GateError(
-                f"{contract.source}: limits.wrench is set, but there is no stream of kind 'wrench'"
-            )
+            raise GateError(f"{contract.source}: limits.wrench is set, but there is no stream of kind 'wrench'")
         self.contract, self.sources = contract, tuple(sources)
         self.refused: Counter[str] = Counter()  # by source
         self.limits: MotionLimits = motion_limits(contract, kinematics, period)
@@ -81,8 +75,7 @@ class Gate:
         self._guard = WorkspaceGuard(kinematics, self.limits, contract.limits.workspace)
         self._reference = make_reference(contract, kinematics, self._guard, period)
         self._watch = DisplacementWatch()
-        self._source = ""
-        self._estop = self._block = ""
+        self._source = self._estop = self._block = ""
         self.reset()
 
     @property
@@ -96,34 +89,35 @@ class Gate:
         return self._block
 
     def reset(self) -> None:
-        """Forget chunks, measurements and the setpoint, as after a jump of the clock; keep the source and an
-        e-stop.
-        """
+        """Forget chunks, measurements and the setpoint, as after a jump of the clock; keep source and e-stop."""
         self._setpoint = self._ticked = self._measured = self._wrench_at = None
-        self._measured_at = 0
+        self._measured_at = self._since = 0
         self._watch.reset()
         self._forget_chunks()
 
-    def select(self, source: str | None) -> None:
-        """Give the arm to `source`, or to nobody. Raises GateError for an unknown name or under an e-stop."""
+    def select(self, source: str | None, now: int = 0) -> None:
+        """Give the arm to `source`, or to nobody; chunks from observations before `now` [ns] are passed over.
+
+        Raises GateError for an unknown name or under an e-stop.
+        """
         name = source or ""
         if name and name not in self.sources:
             raise GateError(unknown_name("source", name, self.sources))
         if name and self._estop:
-            raise GateError(
-                f"source '{name}' not selected: the e-stop is latched ({self._estop}); release it first"
-            )
+            raise GateError(f"source '{name}' not selected: the e-stop is latched ({self._estop}); release it first")
         if name != self._source:
-            self._source = name
+            self._source, self._since = name, now
             self._forget_chunks()
 
     def offer(self, source: str, chunk: ActionChunk, now: int) -> str | None:
-        """Take a chunk from `source`; return why it is refused, None when it is accepted.
+        """Take a chunk from `source`; return why it is refused, None when it is not.
 
         The accepted chunk said once more is a sign of life, as long as it lasts, and changes no motion.
         """
         if source != self._source:
             return f"source '{source}' is not selected"
+        if not chunk.empty and chunk.stamp < self._since:
+            return None
         if chunk.repeats(self._chunk) and now <= chunk.end:
             self._heard = now
             return None
@@ -141,7 +135,7 @@ class Gate:
         return None
 
     def confirm(self, stamp: int, now: int) -> None:
-        """Take it for a sign of life that a lockstep source owes nothing: its chunk of `stamp` [ns], if accepted, stands."""
+        """Take for a sign of life that a lockstep source owes nothing: its chunk of `stamp` [ns], if accepted, stands."""
         if self._last is not None and self._last.stamp >= stamp:
             self._heard = now
 
@@ -183,9 +177,7 @@ class Gate:
         self._estop = ""
 
     def block(self, reason: str) -> None:
-        """Come to rest and send nothing while `reason` is not empty; afterwards start anew from measured
-        joints.
-        """
+        """Come to rest and send nothing while `reason` is not empty; then start anew from measured joints."""
         if self._block and not reason:
             self._setpoint = None
             self._forget_chunks()
@@ -205,9 +197,7 @@ class Gate:
         if self._setpoint is None:
             setpoint, problem = self._begin()
             if setpoint is None:
-                return GateOutput(
-                    now, HOLD if state == ACTIVE else state, problem or reason, self._source, None
-                )
+                return GateOutput(now, HOLD if state == ACTIVE else state, problem or reason, self._source, None)
         else:
             periods = round((now - (self._ticked or 0)) / self._period)
             if periods < 1:
@@ -268,9 +258,7 @@ class Gate:
         return Setpoint(np.clip(q, lower, upper), np.zeros_like(q)), ""
 
     def _check_place(self, state: str, reason: str) -> tuple[str, str]:
-        """Before a source moves the arm, make sure that it is where the gate left it, or start from where it
-        is.
-        """
+        """Before a source moves the arm, make sure that it is where the gate left it, or start from where it is."""
         if self._setpoint is None or self._measured is None or not (state == IDLE or self._fresh):
             return state, reason
         if self._watch.displaced(self._setpoint, self._measured):

@@ -100,12 +100,14 @@ class ObservationFeed:
     def __init__(self, aligner: Aligner) -> None:
         self._aligner = aligner
         self._changed = threading.Condition()
+        self._due: int | None = None  # instant [ns] that somebody waits for: until then nobody need be woken
 
     def push(self, key: str, stamp: int, value: Any) -> None:
         """Add a sample; see `Aligner.push`."""
         with self._changed:
             self._aligner.push(key, stamp, value)
-            self._changed.notify_all()
+            if self._due is None or self._has_reached(self._due):
+                self._changed.notify_all()
 
     @property
     def epoch(self) -> int:
@@ -119,13 +121,14 @@ class ObservationFeed:
 
     def wait_reached(self, t: int, timeout: float) -> None:
         """Wait until all streams have reached the instant `t` [ns], at most `timeout` seconds."""
-
-        def reached() -> bool:
-            newest = self._aligner.reached
-            return newest is not None and newest >= t
-
         with self._changed:
-            self._changed.wait_for(reached, timeout)
+            self._due = t
+            self._changed.wait_for(lambda: self._has_reached(t), timeout)
+            self._due = None
+
+    def _has_reached(self, t: int) -> bool:
+        newest = self._aligner.reached
+        return newest is not None and newest >= t
 
     def wait_complete(self, t: int, epoch: int, stopped: Callable[[], bool]) -> Observation | None:
         """Wait until nothing up to `t` [ns] is still on its way and return the observation at `t`.

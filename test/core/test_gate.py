@@ -93,46 +93,6 @@ def test_a_quiet_source_is_held_with_the_reason(rig: GateRig) -> None:
     brakes_to_rest(rig, "hold", f"'policy' is quiet for {rig.gate.contract.limits.quiet:.1f}")
 
 
-@pytest.mark.parametrize("executor", ["latest", "ensemble"])
-def test_a_chunk_said_again_is_a_sign_of_life_and_changes_no_motion(executor: str) -> None:
-    rigs = [GateRig(executor=executor) for _ in range(2)]
-    quiet = round(100 * rigs[0].gate.contract.limits.quiet)  # [ticks]
-    for rig, repeated in zip(rigs, (False, True), strict=True):
-        rig.gate.select("policy")
-        rig.drive(moved(HOME, shoulder_pan=0.3), 20)
-        chunk = rig.chunk(np.linspace(rig.q, moved(rig.q, shoulder_pan=0.9), 30))
-        assert rig.gate.offer("policy", chunk, rig.now) is None
-        for tick in range(quiet - 1):
-            if repeated and tick % 10 == 9:
-                assert rig.gate.offer("policy", chunk, rig.now) is None
-            assert rig.tick().state == "active"
-    assert np.array_equal(rigs[0].positions, rigs[1].positions)
-    assert rigs[0].tick(3).state == "hold"
-    assert rigs[1].tick(3).state == "active"
-    assert rigs[1].gate.refused["policy"] == 0
-
-
-def test_a_chunk_that_is_over_is_no_sign_of_life(rig: GateRig) -> None:
-    chunk = moving(rig).chunk(np.tile(rig.q, (12, 1)))  # 0.4 s
-    for _ in range(90):
-        rig.gate.offer("policy", chunk, rig.now)
-        rig.tick()
-    assert rig.output is not None and "quiet" in rig.output.reason
-    assert rig.gate.refused["policy"] == 90 - 41
-
-
-def test_a_lockstep_source_that_owes_nothing_is_alive(rig: GateRig) -> None:
-    chunk = moving(rig).chunk(np.linspace(rig.q, moved(rig.q, shoulder_pan=0.9), 60))
-    assert rig.gate.offer("policy", chunk, rig.now) is None
-    for _ in range(80):
-        rig.gate.confirm(chunk.stamp, rig.now + PERIOD)
-        assert rig.tick().state == "active"
-    for _ in range(40):
-        rig.gate.confirm(rig.now, rig.now + PERIOD)  # a later chunk was due, and not accepted
-        rig.tick()
-    assert rig.output is not None and "quiet" in rig.output.reason
-
-
 def test_a_refused_chunk_does_not_feed_the_watchdog(rig: GateRig) -> None:
     moving(rig)
     ticks = round(100 * rig.gate.contract.limits.quiet) + 5

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from changed_contract import patient_contract
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
@@ -26,9 +28,9 @@ def test_the_gates_period_is_printed_idle_and_under_load(
 
 @pytest.mark.parametrize("task", ["reach", "pick_place"])  # the gripper at either end of its range
 def test_the_time_from_image_to_command_is_printed_by_stage(
-    ros_domain: int, capsys: pytest.CaptureFixture[str], task: str
+    ros_domain: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
 ) -> None:
-    transport(seconds=3.0, task=task)
+    transport(seconds=3.0, contract=str(patient_contract(tmp_path)), task=task)
     lines = capsys.readouterr().out.splitlines()
     for stage, line in zip(STAGES, lines[1:], strict=True):
         assert re.match(rf"capture stamp to {stage}: p50 \d+\.\d ms, p99 \d+\.\d ms, max ", line)

@@ -106,11 +106,15 @@ def test_ctrl_c_keeps_what_was_saved_and_leaves_no_process(module_domain: int, t
     command = [sys.executable, "-m", "vla_ros.cli", "collect", "--task", "reach", "--episodes", "50"]
     command += ["--output", str(root)]
     process = lifeline.start(command, os.environ, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    wait_until(lambda: saved(root) >= 1, deadline=90, what="the first episode")
-    children = descendants(process.pid)
-    assert len(children) >= 4
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    try:
+        wait_until(lambda: saved(root) >= 1, deadline=110, what="the first episode")
+        children = descendants(process.pid)
+        assert len(children) >= 4
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()  # its nodes end with it
+        process.wait()
     assert process.returncode in (0, 130)
     assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
     data = Dataset(root)

@@ -60,6 +60,16 @@ def test_a_killed_node_is_noticed_and_can_be_restarted(ros_domain: int, tmp_path
         graph.wait_ready()
 
 
+def test_an_urgent_nodes_priority_counts_among_sessions_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "mute.py").write_text("import signal\nsignal.pause()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Graph([NodeSpec("mute", "mute", nice=-3)], tmp_path / "log") as graph:
+        priority = os.getpriority(os.PRIO_PROCESS, graph.pid("mute"))  # as ours where raising it is not permitted
+        group = Path(f"/proc/{graph.pid('mute')}/autogroup")
+        if priority == -3 and group.exists():
+            assert group.read_text().split()[-1] == "-3"
+
+
 def test_a_node_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "deaf.py").write_text(
         "import signal, threading\n"

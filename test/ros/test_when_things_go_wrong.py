@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
+from changed_contract import changed_contract, patient_contract
 from ros_support import RosTest, processes_with, wait_until
 
 from vla_ros.cli import SHIPPED
@@ -26,20 +26,6 @@ from vla_ros.ros.graph import NodeSpec, bring_up
 from vla_ros.ros.up import Graph, command_line
 
 MODULE = "vla_ros.ros.nodes."
-
-
-def changed_contract(folder: Path, change: dict[str, object], name: str = "tabletop_arm") -> Path:
-    """Write the shipped contract with values set at '/'-joined paths, and return the file."""
-    data = yaml.safe_load(load_contract(name).text)
-    for path, value in change.items():
-        *parents, last = path.split("/")
-        node = data
-        for parent in parents:
-            node = node[parent]
-        node[last] = value
-    file = folder / "changed.yaml"
-    file.write_text(yaml.safe_dump(data, sort_keys=False))
-    return file
 
 
 def run(node: str, **parameters: bool | int | float | str) -> subprocess.CompletedProcess[str]:
@@ -157,14 +143,6 @@ def test_a_camera_that_stops_makes_the_arm_hold_and_diagnostics_name_it(ros: Ros
         ros.wait_for(watch.still, 30, "commands without motion")
         ros.node.create_subscription(Image, "/front_camera/color/image_raw", publisher.publish, SENSOR)
         ros.wait_for(lambda: watch.last("gate_node") == "active", 60, "the policy driving again")
-
-
-def patient_contract(folder: Path) -> Path:
-    """Write a contract that a busy machine meets: only the gate's patience with its source is as shipped."""
-    contract = load_contract("tabletop_arm")
-    streams = [spec.key for spec in contract.streams() if spec.kind != "text"]
-    ages: dict[str, object] = {f"observation/{key}/max_age": 2.0 for key in streams}
-    return changed_contract(folder, ages | {"limits/chunk_age": 2.0})
 
 
 def test_a_policy_says_its_chunk_again_until_it_has_the_next(ros: RosTest, tmp_path: Path) -> None:

@@ -75,8 +75,11 @@ def transport(seconds: float = 20.0, contract: str = "tabletop_arm", task: str =
             graph.check()
             policy.act(end)
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end or not policy.latencies["command"]:
             policy.act(end + START_DEADLINE)
+            if time.monotonic() > end + START_DEADLINE:
+                why = policy.reason or "the gate has not followed a chunk"
+                raise GraphError(f"no command followed from the images: {why}; is the machine overloaded?")
         graph.check()
         for what, values in policy.latencies.items():
             print(f"capture stamp to {what}: {_percentiles(values)}")
@@ -128,8 +131,6 @@ def _period(arm: StandInArm) -> str:
 
 
 def _percentiles(seconds: list[float]) -> str:
-    if not seconds:
-        raise GraphError("no command followed from the images: is the machine overloaded?")
     p50, p99, worst = 1e3 * np.percentile(seconds, [50, 99, 100])
     return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {worst:.1f} ms ({len(seconds)} samples)"
 

@@ -108,7 +108,7 @@ class StandInPolicy:
             None  # capture stamp of the observation that moved the gripper, until it moves
         )
         self.latencies: dict[str, list[float]] = {stage: [] for stage in STAGES}  # [s] since the capture stamp
-        self.commands = 0
+        self.commands, self.reason = 0, ""  # how many there were, and why the last observation is of no use
         self._chunks = node.create_publisher(JointTrajectory, "/policy/chunk", qos.COMMAND)
         node.create_subscription(
             JointTrajectory, contract.action.command.topic, self._on_command, qos.COMMAND
@@ -124,6 +124,7 @@ class StandInPolicy:
             self._last, pictured = min(self._images.values()), self._pictured
         now = self._now()
         observation = self._feed.latest(now)
+        self.reason = "; ".join(f"{key}: {why}" for key, why in observation.invalid.items())
         if not observation.valid:
             return
         self._count += 1

@@ -6,7 +6,7 @@ Imports neither rclpy nor launch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vla_ros.contract import load_contract
 
@@ -85,7 +85,7 @@ def bring_up(
         }
         words: dict[str, Value] = {} if sim or not instruction else {"instruction": instruction}
         nodes.append(_node("policy_node", common | policy | words, nice=5))
-    return nodes
+    return [replace(node, nice=0) for node in nodes] if lockstep else nodes  # time waits: nobody need be urgent
 
 
 def _node(name: str, parameters: dict[str, Value], nice: int = 0, required: bool = False) -> NodeSpec:

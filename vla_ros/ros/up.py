@@ -235,3 +235,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _renice(pid: int, nice: int) -> None:
     with suppress(OSError):  # not permitted, or already gone: the node runs at normal priority
         os.setpriority(os.PRIO_PROCESS, pid, nice)
+    if nice < 0:  # where Linux shares the CPU among sessions first, only the session's priority counts
+        with suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text(str(nice), encoding="utf-8")

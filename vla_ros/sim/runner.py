@@ -97,9 +97,7 @@ class Runner:
         self._world_of, self._outputs, self._lockstep, self._on_error = world_of, outputs, lockstep, on_error
         self._arm = Arm(self.world.joint_names, order, self.world.joint_state()[0])
         self._first, self._trial = trial, None if lockstep else trial
-        self._changed = (
-            threading.Condition()
-        )  # guards what other threads set: arm, answer, grant, reset, picture
+        self._changed = threading.Condition()  # guards what other threads set: arm, answer, grant, reset, picture
         self._answered, self._granted, self._epoch, self._deaf_until = -1, 0, 0, 0
         self._reset: _Reset | None = None
         self._seen = threading.Event()  # set once a reset in real time has been seen
@@ -114,9 +112,7 @@ class Runner:
         """Start the threads."""
         self._stop.clear()
         loops = [self._run_lockstep] if self._lockstep else [self._run_realtime, self._run_cameras]
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(loop,), name="simulation") for loop in loops
-        ]
+        self._threads = [threading.Thread(target=self._guarded, args=(loop,), name="simulation") for loop in loops]
         for thread in self._threads:
             thread.start()
 
@@ -186,9 +182,7 @@ class Runner:
         while not self._stop.is_set():
             if self._reset is not None:
                 self._serve_reset()
-            elif (
-                self._trial is None
-            ):  # the first trial begins when someone asks for it: all nodes are there to see it
+            elif self._trial is None:  # the first trial begins when someone asks for it: all nodes are there to see it
                 with self._changed:
                     wanted = self._changed.wait_for(self._woken, WAKE) and self._granted > 0
                 if wanted and self._reset is None:

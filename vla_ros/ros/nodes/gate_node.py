@@ -242,7 +242,7 @@ class GateNode(ManagedNode):
 
     def _select(self, source: str) -> None:
         with self._lock:
-            self._gate.select(source)
+            self._gate.select(source, self.stamp() if self._pacer is None else 0)
             waiting = self._pacer.newest(source) if self._pacer is not None else None
             if waiting is not None:  # whether chunk or selection came first makes no difference
                 self._gate.offer(source, waiting, self._now())
