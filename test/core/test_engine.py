@@ -37,6 +37,7 @@ def test_no_jobs_are_refused() -> None:
         run(math.sqrt, ITEMS, jobs=0)
 
 
+@pytest.mark.slow
 def test_an_existing_dask_does_the_work(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="dask[distributed] is not installed")
     root = demonstrate(tmp_path / "set", episodes=2, rows=40)
@@ -54,6 +55,7 @@ def test_a_dask_that_does_not_answer_is_one_clear_error(monkeypatch: pytest.Monk
         run(math.sqrt, ITEMS, engine="dask:tcp://127.0.0.1:1")
 
 
+@pytest.mark.slow
 def test_an_existing_ray_does_the_work() -> None:
     ray = pytest.importorskip("ray", reason="ray is not installed")
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
