@@ -31,11 +31,14 @@ ROS_WHEELS = [
 ]
 SIM = ["mujoco>=3.3"]
 TRAIN = ["tensorboard>=2.14"]
+BAGS = ["rosbags>=0.10.9", "mcap>=1.2"]  # dataset from-bag and to-bag, raw recordings
+VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
     *("setuptools>=64,<80", "wheel"),  # the install tests build without isolation; colcon needs < 80
     *SIM,
     *TRAIN,
+    *BAGS,
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
@@ -58,7 +61,7 @@ setup(
         *shared_files(),
     ],
     install_requires=[
-        "av>=12.0",
+        "av>=14.0",
         "numpy>=2.0",
         "opencv-python>=4.10",
         "pin>=3.1",
@@ -71,7 +74,7 @@ setup(
         "typer>=0.12",
         "xacro>=2.0",
     ],
-    extras_require={"sim": SIM, "train": TRAIN, "ros": ROS_WHEELS, "test": TEST, "dev": DEV},
+    extras_require={"sim": SIM, "train": TRAIN, "bags": BAGS, "view": VIEW, "ros": ROS_WHEELS, "test": TEST, "dev": DEV},
     entry_points={"console_scripts": [f"vla-ros = {NAME}.cli:main"]},
     zip_safe=False,
 )

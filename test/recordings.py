@@ -11,6 +11,7 @@ import numpy.typing as npt
 from vla_ros.contract import Contract, parse_contract
 from vla_ros.data import DatasetWriter
 
+DEPTH = "observation.depth.front"
 FRONT, WRENCH, TAXELS = "observation.images.front", "observation.wrench.tool", "observation.tactile.left"
 TEXT = """
 robot: small
@@ -56,6 +57,25 @@ def row(k: int) -> dict[str, Any]:
         "sync.age": np.array([0.0, 0.001, 0.002, 0.003]),
         "sync.stamp": np.array([k, k, k, k]) * 33_333_333,
     }
+
+
+def deep_contract() -> Contract:
+    """Return the small contract with a depth camera."""
+    stream = f"  {DEPTH}: {{topic: /depth, kind: depth, shape: [48, 64]}}\n  task:"
+    return parse_contract(small_contract().text.replace("  task:", stream), "deep.yaml")
+
+
+def depth(k: int) -> npt.NDArray[np.float32]:
+    """Return a slope from 0.3 m to 6 m that moves with k; nothing was measured in one corner."""
+    slope = np.linspace(0.3, 6.0, 64, dtype=np.float32)[None] + np.linspace(0, 0.5, 48, dtype=np.float32)[:, None]
+    slope += np.float32(0.01 * k)
+    slope[:8, :8] = np.nan
+    return slope
+
+
+def deep_row(k: int) -> dict[str, Any]:
+    """Return row k of an episode of `deep_contract`."""
+    return row(k) | {DEPTH: depth(k), "sync.age": np.zeros(5), "sync.stamp": np.zeros(5)}
 
 
 def record(

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vla_ros import bench_commands
+from vla_ros.dataset_command import app as dataset_app
 from vla_ros.errors import VlaRosError
 from vla_ros.ros import lifeline
 from vla_ros.ros.graph import STEPS
@@ -23,6 +25,8 @@ contract_app = typer.Typer(help="Check and show contracts.", no_args_is_help=Tru
 bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
+app.add_typer(dataset_app, name="dataset")
+bench_commands.register(bench_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
@@ -121,11 +125,12 @@ def collect(
     contract: ContractName = "tabletop_arm",
     lockstep: Lockstep = True,
     resume: Annotated[bool, typer.Option("--resume", help="count what the dataset holds and go on with the next seed")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="every message too, in an MCAP file beside each episode")] = False,
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate."""
     from vla_ros.ros.collect import collect as run
 
-    run(task=task, episodes=episodes, seed=seed, output=output, contract=contract, lockstep=lockstep, resume=resume)
+    run(task=task, episodes=episodes, seed=seed, output=output, contract=contract, lockstep=lockstep, resume=resume, raw=raw)
 
 
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)

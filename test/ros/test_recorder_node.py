@@ -212,3 +212,19 @@ def test_a_dataset_of_another_contract_ends_the_node_with_one_line(tmp_path: Pat
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 1
     assert stderr.strip().splitlines()[-1].startswith("vla_ros: dataset") and "another contract" in stderr
+
+
+def test_rerecording_drops_the_running_episode_and_begins_it_again(
+    ros: RosTest, recorder: tuple[Streams, Any, Path]
+) -> None:
+    streams, _, root = recorder
+    streams.run(0.1)
+    assert command(ros, "rerecord").message == "cannot rerecord while idle; valid: start"
+    started(ros)
+    streams.run(1.0)
+    answer = command(ros, "rerecord")
+    assert answer.success, answer.message
+    assert json.loads(answer.message)["rows"] > 10 and json.loads(answer.message)["first"] >= 0.9 * SECOND
+    streams.run(1.5)
+    ros.wait_for(lambda: (a := command(ros, "save")).success and a, what="the saved episode")
+    assert Dataset(root).num_episodes == 1 and Dataset(root).num_frames < 20

@@ -1,8 +1,16 @@
-"""The running episode of a recording: rows in memory, video being encoded into the recording folder."""
+"""The running episode of a recording: rows in memory and in a journal, video being encoded, all in one folder.
+
+The recording folder holds ``episode.json`` (what is being recorded), ``rows`` (the journal), ``spill`` (frames
+that wait) and ``tree``: the very files that a commit adds to the dataset. What a kill leaves of it, `interrupted`
+reads.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +19,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vla_ros.data import layout
-from vla_ros.data.features import (
-    AGE,
-    INDEX_FEATURES,
-    INTERVENTION,
-    STAMP,
-    SUCCESS,
-    Feature,
-    data_schema,
-    episode_schema,
-)
-from vla_ros.data.stats import Stats, column_stats
-from vla_ros.data.tables import to_arrow, write_table
+from vla_ros.data.features import AGE, INTERVENTION, MADE_AT_SAVE, STAMP, Feature
+from vla_ros.data.finished import FinishedEpisode
+from vla_ros.data.journal import TASK, Journal, journal_schema
+from vla_ros.data.pictures import Pictures, pictures_of
+from vla_ros.data.tables import to_arrow
 from vla_ros.data.video import VideoEncoder, VideoSettings
 from vla_ros.errors import DatasetError
 
-MADE_HERE = (SUCCESS, *INDEX_FEATURES)  # columns that add() does not take
+SYNC_PERIOD = 1.0  # [s] between two flushes to the disk itself, which bound what a power cut costs
 
 
 class RunningEpisode:
-    """Episode number `index` of a dataset, whose first row is number `first_row`, built in `folder`."""
+    """Episode number `index` of a dataset, built in `folder`."""
 
     def __init__(
         self,
@@ -38,7 +39,6 @@ class RunningEpisode:
         features: Mapping[str, Feature],
         fps: int,
         index: int,
-        first_row: int,
         task: str,
         video: VideoSettings,
     ) -> None:
@@ -46,18 +46,27 @@ class RunningEpisode:
         self.features = features
         self.fps = fps
         self.index = index
-        self.first_row = first_row
         self.task = task
         self.tasks: list[str] = []  # of each row
         self._values: dict[str, list[npt.NDArray[Any]]] = {
-            key: [] for key, feature in features.items() if not feature.is_video and key not in MADE_HERE
+            key: [] for key, feature in features.items() if not feature.is_video and key not in MADE_AT_SAVE
         }
-        self._encoders: dict[str, VideoEncoder] = {}
-        for key, feature in features.items():
-            if feature.is_video:
-                path = folder / self._file(layout.VIDEO_PATH, video_key=key)
-                path.parent.mkdir(parents=True)
-                self._encoders[key] = VideoEncoder(path, fps, feature.shape, video)
+        self._pictures = {key: pictures_of(feature) for key, feature in features.items() if feature.is_video}
+        self._tree = folder / layout.TREE
+        self._tree.mkdir(parents=True)
+        note = {"task": task, "fps": fps, "index": index, "started": time.time(), "codec": video.codec}
+        layout.write_json(folder / layout.EPISODE_NOTE, note)
+        self._journal, self._journaled = Journal(folder / layout.JOURNAL), 0
+        self._schema = journal_schema(features)
+        self._encoders = {key: self._encoder(key, pictures, video) for key, pictures in self._pictures.items()}
+        files = [folder / layout.JOURNAL, *(encoder.path for encoder in self._encoders.values())]
+        self._syncer = Syncer(files, SYNC_PERIOD)
+
+    def _encoder(self, key: str, pictures: Pictures, video: VideoSettings) -> VideoEncoder:
+        path = self._tree / layout.video_file(key, self.index)
+        path.parent.mkdir(parents=True)
+        spill = self.folder / layout.SPILL / f"{key}.frames"
+        return VideoEncoder(path, spill, self.fps, pictures, video)
 
     @property
     def rows(self) -> int:
@@ -69,40 +78,67 @@ class RunningEpisode:
         """Frames that wait to be encoded, over all cameras."""
         return sum(encoder.backlog for encoder in self._encoders.values())
 
+    @property
+    def spilled(self) -> int:
+        """Frames that have waited on disk, over all cameras."""
+        return sum(encoder.spilled for encoder in self._encoders.values())
+
     def add(self, row: Mapping[str, Any], task: str | None = None) -> int:
-        """Append a row and return its index; see `DatasetWriter.add_frame`."""
+        """Append a row and return its index; see `DatasetWriter.add_frame`. On an error it is not added."""
         checked = self._checked(row)
-        for key, encoder in self._encoders.items():
-            encoder.put(checked.pop(key))
+        for encoder in self._encoders.values():
+            encoder.reserve()
+        frames = {key: checked.pop(key) for key in self._encoders}
         for key, value in checked.items():
             self._values[key].append(value)
         self.tasks.append(task or self.task)
+        try:
+            self._write_rows(at_least=max(1, self.fps // 4))
+        except OSError as error:
+            for values in (*self._values.values(), self.tasks):
+                values.pop()  # type: ignore[attr-defined]
+            raise DatasetError(f"row {self.rows} cannot be written: {error}") from None
+        for key, frame in frames.items():
+            self._encoders[key].put(frame)
         return self.rows - 1
 
-    def finish_videos(self) -> None:
-        """End the videos. Raises DatasetError unless each holds exactly one frame per row."""
+    def finish(self) -> FinishedEpisode:
+        """End videos and journal, and return the episode as it is to be committed.
+
+        Raises DatasetError unless each video holds exactly one frame per row, OSError when the disk is full.
+        """
+        self._write_rows(at_least=1)  # should the commit fail, the episode can be recovered whole
         for key, encoder in self._encoders.items():
             frames = encoder.close()
             if frames != self.rows:
-                raise DatasetError(
-                    f"'{key}' has {frames} frames for {self.rows} rows: the episode is not saved"
-                )
+                raise DatasetError(f"'{key}' has {frames} frames for {self.rows} rows: the episode is not saved")
+        self._close()
+        stats = {key: encoder.stats() for key, encoder in self._encoders.items()}
+        columns = {key: np.stack(values) for key, values in self._values.items()}
+        return FinishedEpisode(self._tree, self.features, self.fps, columns, self.tasks, stats)
 
     def abandon(self) -> None:
-        """Stop the encoders; the files are left to whoever removes the folder."""
+        """Stop; what was recorded lies in the folder as far as it got."""
         for encoder in self._encoders.values():
             encoder.abandon()
+        with suppress(OSError):  # on a full disk the last quarter of a second is not in the journal
+            self._write_rows(at_least=1)
+        self._close()
 
-    def write(self, success: bool, all_tasks: list[str]) -> dict[str, Stats]:
-        """Write the data table and the episode's metadata into the folder; return its statistics."""
-        columns = self._columns(success, all_tasks)
-        stats = {key: column_stats(values) for key, values in columns.items()}
-        stats |= {key: encoder.stats() for key, encoder in self._encoders.items()}
-        schema = data_schema(self.features)
-        arrays = [to_arrow(columns[key], self.features[key]) for key in schema.names]
-        write_table(pa.Table.from_arrays(arrays, schema=schema), self.folder / self._file(layout.DATA_PATH))
-        write_table(self._metadata(stats), self.folder / self._file(layout.EPISODES_PATH))
-        return stats
+    def _close(self) -> None:
+        self._syncer.stop()
+        self._journal.close()
+
+    def _write_rows(self, at_least: int) -> None:
+        if self.rows - self._journaled < at_least:
+            return
+        new = slice(self._journaled, self.rows)
+        arrays = [
+            pa.array(self.tasks[new]) if key == TASK else to_arrow(np.stack(self._values[key][new]), self.features[key])
+            for key in self._schema.names
+        ]
+        self._journal.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        self._journaled = self.rows
 
     def _checked(self, row: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
         wanted = [*self._encoders, *self._values]
@@ -115,44 +151,38 @@ class RunningEpisode:
 
     def _value(self, key: str, given: Any) -> npt.NDArray[Any]:
         feature = self.features[key]
-        shape = () if feature.shape == (1,) else feature.shape
-        value = np.asarray(given) if feature.is_video else np.array(given, dtype=feature.dtype)
-        if value.shape != shape or (feature.is_video and value.dtype != np.uint8):
+        if feature.is_video:
+            value, shape, dtype = np.asarray(given), self._pictures[key].shape, self._pictures[key].dtype
+        else:
+            shape, dtype = () if feature.shape == (1,) else feature.shape, feature.dtype
+            value = np.array(given, dtype=dtype)
+        if value.shape != shape or value.dtype != dtype:
             raise DatasetError(
-                f"row {self.rows}: '{key}' is {value.dtype} {list(value.shape)}, want {list(shape)}"
+                f"row {self.rows}: '{key}' is {value.dtype} {list(value.shape)}, want {dtype} {list(shape)}"
             )
-        if key not in (AGE, STAMP) and feature.dtype == "float32" and not np.isfinite(value).all():
+        exempt = feature.is_video or key in (AGE, STAMP)
+        if not exempt and dtype == "float32" and not np.isfinite(value).all():
             raise DatasetError(f"row {self.rows}: '{key}' is not finite: {value.ravel()[:8].tolist()}")
         return value
 
-    def _columns(self, success: bool, all_tasks: list[str]) -> dict[str, npt.NDArray[Any]]:
-        frame = np.arange(self.rows)
-        return {key: np.stack(values) for key, values in self._values.items()} | {
-            SUCCESS: np.full(self.rows, success),
-            "timestamp": (frame / self.fps).astype(np.float32),
-            "frame_index": frame,
-            "episode_index": np.full(self.rows, self.index),
-            "index": self.first_row + frame,
-            "task_index": np.array([all_tasks.index(task) for task in self.tasks]),
-        }
 
-    def _metadata(self, stats: Mapping[str, Stats]) -> pa.Table:
-        chunk, file = layout.file_location(self.index)
-        row: dict[str, Any] = {
-            "episode_index": self.index,
-            "tasks": list(dict.fromkeys(self.tasks)),
-            "length": self.rows,
-            "dataset_from_index": self.first_row,
-            "dataset_to_index": self.first_row + self.rows,
-        }
-        for place in ("data", "meta/episodes", *(f"videos/{key}" for key in self._encoders)):
-            row |= {f"{place}/chunk_index": chunk, f"{place}/file_index": file}
-        for key in self._encoders:
-            row |= {f"videos/{key}/from_timestamp": 0.0, f"videos/{key}/to_timestamp": self.rows / self.fps}
-        for key, one in stats.items():
-            row |= {f"stats/{key}/{name}": value.tolist() for name, value in one.items()}
-        return pa.Table.from_pylist([row], schema=episode_schema(self.features))
+class Syncer:
+    """Flushes growing files to the disk every `period` [s], in a thread, so that a commit has little left to flush."""
 
-    def _file(self, pattern: str, **names: str) -> str:
-        chunk, file = layout.file_location(self.index)
-        return pattern.format(chunk_index=chunk, file_index=file, **names)
+    def __init__(self, files: list[Path], period: float) -> None:
+        self._files, self._period = files, period
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sync recording", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._period):
+            for file in self._files:
+                if file.exists():  # a video appears with its first frames
+                    layout.sync(file)
+                    layout.sync(file.parent)

@@ -42,6 +42,11 @@ class Feature:
         """True when the values live in mp4 files, not in the data table."""
         return self.dtype == "video"
 
+    @property
+    def is_depth(self) -> bool:
+        """True for a video of depth."""
+        return self.is_video and bool(self.info.get("is_depth_map") or self.info.get("video.is_depth_map"))
+
     def to_json(self) -> dict[str, Any]:
         """Return the feature as ``meta/info.json`` writes it."""
         names = list(self.names) if self.names is not None else None
@@ -75,6 +80,9 @@ INDEX_FEATURES: dict[str, Feature] = {
 }
 
 
+MADE_AT_SAVE = (SUCCESS, *INDEX_FEATURES)  # columns that a row does not bring with it
+
+
 def sync_names(contract: Contract) -> tuple[str, ...]:
     """Return the streams whose ages and stamps are stored, in the order of ``sync.age``: all but text."""
     return tuple(stream.key for stream in contract.streams() if stream.kind != "text")
@@ -87,21 +95,20 @@ def frames_per_second(contract: Contract) -> int:
     """
     fps = round(contract.rate)
     if abs(fps - contract.rate) > 1e-9:
-        raise DatasetError(
-            f"rate {contract.rate} Hz of {contract.source} cannot be recorded: fps is a whole number"
-        )
+        raise DatasetError(f"rate {contract.rate} Hz of {contract.source} cannot be recorded: fps is a whole number")
     return fps
 
 
-def dataset_features(contract: Contract, video_info: Mapping[str, Any]) -> dict[str, Feature]:
+def dataset_features(
+    contract: Contract, video_info: Mapping[str, Any], depth_info: Mapping[str, Any] | None = None
+) -> dict[str, Feature]:
     """Return all features of a dataset of this contract, the required index columns last.
 
-    video_info: what the encoder says of itself (``video.codec`` and the like), without the sizes.
-    Raises DatasetError for a kind of stream that cannot be recorded.
+    video_info, depth_info: what the encoders of colour and of depth say of themselves (``video.codec`` and the
+    like), without the sizes. Raises DatasetError for a rate that cannot be recorded.
     """
-    features = {
-        s.key: _stream_feature(s, contract, video_info) for s in contract.streams() if s.kind != "text"
-    }
+    infos = {"image": video_info, "depth": depth_info or {"is_depth_map": True}}
+    features = {s.key: _stream_feature(s, contract, infos) for s in contract.streams() if s.kind != "text"}
     names = contract.action.names
     sync = sync_names(contract)
     features["action"] = Feature("float32", (len(names),), names)
@@ -112,32 +119,26 @@ def dataset_features(contract: Contract, video_info: Mapping[str, Any]) -> dict[
     return features | INDEX_FEATURES
 
 
-def _stream_feature(stream: StreamSpec, contract: Contract, video_info: Mapping[str, Any]) -> Feature:
-    if stream.kind == "image":
-        height, width, channels = stream.shape
-        info = {
-            **video_info,
-            "video.height": height,
-            "video.width": width,
-            "video.channels": channels,
-            "video.fps": frames_per_second(contract),
-            "is_depth_map": False,
-            "has_audio": False,
-        }
-        return Feature("video", stream.shape, ("height", "width", "channels"), info)
-    if stream.kind == "depth":
-        raise DatasetError(
-            f"{stream.key} of {contract.source}: depth is not recorded; valid: image, joints, wrench, taxels"
-        )
-    names = {"joints": stream.names, "wrench": WRENCH_NAMES}.get(stream.kind)
-    return Feature("float32", stream.value_shape, names)
+def _stream_feature(stream: StreamSpec, contract: Contract, infos: Mapping[str, Mapping[str, Any]]) -> Feature:
+    if stream.kind not in infos:
+        names = {"joints": stream.names, "wrench": WRENCH_NAMES}.get(stream.kind)
+        return Feature("float32", stream.value_shape, names)
+    height, width, channels = (*stream.shape, 1)[:3]
+    info = {
+        "is_depth_map": False,
+        **infos[stream.kind],
+        "video.height": height,
+        "video.width": width,
+        "video.channels": channels,
+        "video.fps": frames_per_second(contract),
+        "has_audio": False,
+    }
+    return Feature("video", (height, width, channels), ("height", "width", "channels"), info)
 
 
 def data_schema(features: Mapping[str, Feature]) -> pa.Schema:
     """Return the schema of the data table: every feature that is not a video."""
-    return pa.schema(
-        [(key, arrow_type(feature)) for key, feature in features.items() if not feature.is_video]
-    )
+    return pa.schema([(key, arrow_type(feature)) for key, feature in features.items() if not feature.is_video])
 
 
 def arrow_type(feature: Feature) -> pa.DataType:
@@ -170,8 +171,6 @@ def episode_schema(features: Mapping[str, Feature]) -> pa.Schema:
             columns += [(f"videos/{key}/{name}", pa.float64()) for name in ("from_timestamp", "to_timestamp")]
     for key, feature in features.items():
         value = pa.list_(pa.list_(pa.list_(pa.float64()))) if feature.is_video else pa.list_(pa.float64())
-        columns += [
-            (f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else value) for name in STATS
-        ]
+        columns += [(f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else value) for name in STATS]
     columns += [("meta/episodes/chunk_index", pa.int64()), ("meta/episodes/file_index", pa.int64())]
     return pa.schema(columns)

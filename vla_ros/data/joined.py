@@ -59,11 +59,9 @@ class JoinedDataset:
         """Return a column's rows of all parts, one after the other; see `Dataset.column`."""
         return np.concatenate([part.column(key) for part in self._parts])
 
-    def frames(self, key: str, episode: int) -> npt.NDArray[np.uint8]:
+    def frames(self, key: str, episode: int) -> npt.NDArray[Any]:
         """Return a camera's frames of the `episode`-th episode of all; see `Dataset.frames`."""
         if not 0 <= episode < self.num_episodes:
-            raise DatasetError(
-                f"the joined datasets have no episode {episode}; valid: 0..{self.num_episodes - 1}"
-            )
+            raise DatasetError(f"the joined datasets have no episode {episode}; valid: 0..{self.num_episodes - 1}")
         part = bisect_right(self._first, episode) - 1
         return self._parts[part].frames(key, episode - self._first[part])

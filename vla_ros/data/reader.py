@@ -7,10 +7,11 @@ looked at.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,14 @@ import numpy.typing as npt
 from vla_ros.contract import Contract, parse_contract
 from vla_ros.data import layout
 from vla_ros.data.features import SUCCESS, Feature
+from vla_ros.data.pictures import Frame, pictures_of
 from vla_ros.data.stats import Stats, stats_from_json
 from vla_ros.data.tables import read_table, read_tasks, to_numpy
 from vla_ros.data.video import read_frames
 from vla_ros.errors import ContractError, DatasetError, unknown_name
 
+T = TypeVar("T")
+MOVES = 10  # how often a file may be moved by a merge while it is being opened
 _SUCCESS = f"stats/{SUCCESS}/min"  # one value for the whole episode, so its statistics tell it
 
 
@@ -67,6 +71,7 @@ class Dataset:
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"'{self.root / layout.INFO}' is malformed: {error!r}") from None
         self.features = {key: Feature.from_json(key, value) for key, value in features.items()}
+        self._generation = layout.generation(self.root)
 
     def __len__(self) -> int:
         return self.num_frames
@@ -95,16 +100,39 @@ class Dataset:
         """The statistics of ``meta/stats.json``: feature to statistic to array."""
         return stats_from_json(layout.read_json(self.root / layout.STATS_FILE)) if self.num_episodes else {}
 
-    @cached_property
+    @property
     def episodes(self) -> list[Episode]:
         """All episodes, by index."""
+        return self._settled(lambda: self._episodes)
+
+    def _settled(self, read: Callable[[], T]) -> T:
+        """Return what `read` gives of one state of the files, however often they are merged meanwhile."""
+        tries = MOVES
+        while True:
+            generation = layout.generation(self.root)
+            if generation != self._generation:
+                self._generation = generation
+                self.__dict__.pop("_episodes", None)
+            moving = layout.merged_folder(self.root).exists() and tries > 0
+            try:
+                value = read()
+            except DatasetError:
+                if layout.generation(self.root) == generation and not moving:
+                    raise
+                tries -= 1
+                continue
+            if layout.generation(self.root) == generation:
+                return value
+
+    @cached_property
+    def _episodes(self) -> list[Episode]:
         names = ["episode_index", "tasks", "length", "dataset_from_index", "dataset_to_index"]
         places = {"data": "data", **{key: f"videos/{key}" for key in self.cameras}}
         names += [f"{place}/{name}" for place in places.values() for name in ("chunk_index", "file_index")]
         names += [f"videos/{key}/from_timestamp" for key in self.cameras]
         names += [_SUCCESS] if SUCCESS in self.features else []
         rows: list[dict[str, Any]] = []
-        for path in sorted((self.root / "meta/episodes").glob("chunk-*/file-*.parquet")):
+        for path in sorted(layout.current(self.root, "meta/episodes").glob("chunk-*/file-*.parquet")):
             if len(rows) < self.num_episodes:
                 rows += read_table(path, names).to_pylist()
         rows = sorted(rows, key=lambda row: int(row["episode_index"]))[: self.num_episodes]
@@ -123,7 +151,10 @@ class Dataset:
         if feature is None or feature.is_video:
             valid = [name for name, one in self.features.items() if not one.is_video]
             raise DatasetError(f"dataset '{self.root}': {unknown_name('column', key, valid)}")
-        chosen = self.episodes if episode is None else [self._chosen(episode)]
+        return self._settled(lambda: self._column(key, feature, episode))
+
+    def _column(self, key: str, feature: Feature, episode: int | None) -> npt.NDArray[Any]:
+        chosen = self._episodes if episode is None else [self._chosen(episode)]
         parts = [
             self._rows(key, feature, self._path(self.info["data_path"], e.files["data"]))
             for e in _first_of_file(chosen)
@@ -132,7 +163,7 @@ class Dataset:
             return np.zeros((0, *(feature.shape if feature.shape != (1,) else ())), dtype=feature.dtype)
         values = np.concatenate(parts)
         if episode is not None:
-            offset = min(e.from_index for e in self.episodes if e.files["data"] == chosen[0].files["data"])
+            offset = min(e.from_index for e in self._episodes if e.files["data"] == chosen[0].files["data"])
             values = values[chosen[0].from_index - offset : chosen[0].to_index - offset]
         wanted = self.num_frames if episode is None else chosen[0].length
         if len(values) != wanted:
@@ -141,30 +172,37 @@ class Dataset:
             )
         return values
 
-    def frames(self, key: str, episode: int) -> npt.NDArray[np.uint8]:
-        """Return a camera's frames of an episode, uint8 [T, H, W, 3] RGB, T being the episode's rows.
+    def frames(self, key: str, episode: int) -> Frame:
+        """Return a camera's frames of an episode, T being its rows: uint8 [T, H, W, 3] RGB, or depth float32
+        [T, H, W] in metres with NaN where nothing was measured.
 
         Raises DatasetError for an unknown camera or episode, or a video that is missing, corrupt or too
         short.
         """
         if key not in self.cameras:
             raise DatasetError(f"dataset '{self.root}': {unknown_name('camera', key, self.cameras)}")
+        return self._settled(lambda: self._frames(key, episode))
+
+    def video(self, key: str, episode: int) -> tuple[Path, float]:
+        """Return the file that holds a camera's frames of an episode, and the time of the first in it [s]."""
         chosen = self._chosen(episode)
-        path = self._path(self.info["video_path"], chosen.files[key], video_key=key)
-        return read_frames(path, chosen.starts[key], chosen.length, self.fps)
+        return self._path(self.info["video_path"], chosen.files[key], video_key=key), chosen.starts[key]
+
+    def _frames(self, key: str, episode: int) -> Frame:
+        chosen = self._chosen(episode)
+        path, start = self.video(key, episode)
+        return read_frames(path, start, chosen.length, self.fps, pictures_of(self.features[key]))
 
     def _chosen(self, episode: int) -> Episode:
         if not 0 <= episode < self.num_episodes:
-            raise DatasetError(
-                f"dataset '{self.root}' has no episode {episode}; valid: 0..{self.num_episodes - 1}"
-            )
-        return self.episodes[episode]
+            raise DatasetError(f"dataset '{self.root}' has no episode {episode}; valid: 0..{self.num_episodes - 1}")
+        return self._episodes[episode]
 
     def _rows(self, key: str, feature: Feature, path: Path) -> npt.NDArray[Any]:
         return to_numpy(read_table(path, [key])[key], feature)
 
     def _path(self, pattern: str, place: tuple[int, int], **names: str) -> Path:
-        return self.root / pattern.format(chunk_index=place[0], file_index=place[1], **names)
+        return layout.current(self.root, pattern.format(chunk_index=place[0], file_index=place[1], **names))
 
     def _episode(self, row: dict[str, Any], places: dict[str, str]) -> Episode:
         tasks = tuple(str(task) for task in row["tasks"])
@@ -176,10 +214,7 @@ class Dataset:
             task=tasks[0] if tasks else "",
             tasks=tasks,
             success=bool(row[_SUCCESS][0] > 0.5) if _SUCCESS in row else None,
-            files={
-                place: (row[f"{path}/chunk_index"], row[f"{path}/file_index"])
-                for place, path in places.items()
-            },
+            files={place: (row[f"{path}/chunk_index"], row[f"{path}/file_index"]) for place, path in places.items()},
             starts={key: row[f"videos/{key}/from_timestamp"] for key in self.cameras},
         )
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vla_ros.contract import Contract
+from vla_ros.data.control import after
 from vla_ros.data.features import AGE, STAMP, frames_per_second, sync_names
 from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
@@ -43,9 +44,7 @@ class EpisodeRecorder:
         self.grace = round(grace * NANOSECONDS)
         self.state = "idle"
         self.problem = ""
-        self.stale_rows: dict[
-            str, int
-        ] = {}  # stream to rows of this episode in which it was older than allowed
+        self.stale_rows: dict[str, int] = {}  # stream to rows of this episode in which it was older than allowed
         self._fps = frames_per_second(contract)
         self._sync = sync_names(contract)
         self._text = next((stream.key for stream in contract.streams("text")), None)
@@ -88,14 +87,14 @@ class EpisodeRecorder:
         if len(self._actions) > 2 * KEEP_ACTIONS:
             del self._action_times[:KEEP_ACTIONS], self._actions[:KEEP_ACTIONS]
 
-    def start(self, now: int, task: str | None = None) -> int:
+    def start(self, now: int, task: str | None = None, first: int | None = None) -> int:
         """Begin an episode at the next grid time after the newest complete observation; return that time
         [ns].
 
-        task: the instruction, by default the text stream's. Raises DatasetError unless idle, or naming the
-        stream that is not valid at `now` [ns].
+        task: the instruction, by default the text stream's. first: the grid time to begin at instead [ns].
+        Raises DatasetError unless idle, or naming the stream that is not valid at `now` [ns].
         """
-        self._require("idle", "start")
+        after(self.state, "start")
         seen = self.aligner.latest(now)
         if seen.invalid:
             key, reason = next(iter(seen.invalid.items()))
@@ -105,10 +104,10 @@ class EpisodeRecorder:
         instruction = task or (str(seen.values[self._text]) if self._text else "")
         self.writer.start_episode(instruction)
         self._first = self._next = -(-seen.stamp * self._fps // NANOSECONDS)
-        if (
-            self._first and self._grid(self._first - 1) >= seen.stamp
-        ):  # the grid is rounded to whole nanoseconds
+        if self._first and self._grid(self._first - 1) >= seen.stamp:  # the grid is rounded to whole nanoseconds
             self._first = self._next = self._first - 1
+        if first is not None:
+            self._first = self._next = round(first * self._fps / NANOSECONDS)
         self.state, self.problem, self.stale_rows = "recording", "", {}
         return self.first
 
@@ -142,7 +141,7 @@ class EpisodeRecorder:
 
         Raises DatasetError unless recording, or if it cannot be saved.
         """
-        self._require("recording", "save")
+        after(self.state, "save")
         self.state = "saving"
         try:
             return self.writer.save_episode(success)
@@ -151,18 +150,11 @@ class EpisodeRecorder:
 
     def discard(self) -> int:
         """Drop the episode and return how many rows it had. Raises DatasetError unless recording."""
-        self._require("recording", "discard")
+        after(self.state, "discard")
         rows = self.rows
         self.writer.discard_episode()
         self.state = "idle"
         return rows
-
-    def _require(self, state: str, command: str) -> None:
-        if self.state != state:
-            valid = {"idle": "start", "recording": "save, discard", "saving": "none until it is saved"}[
-                self.state
-            ]
-            raise DatasetError(f"cannot {command} while {self.state}; valid: {valid}")
 
     def _grid(self, index: int) -> int:
         return (2 * index * NANOSECONDS + self._fps) // (2 * self._fps)
@@ -173,9 +165,7 @@ class EpisodeRecorder:
             if now > due + self.grace:
                 self.problem = f"no action from the gate for row {self.rows}"
             return False
-        return now > t + self.grace or all(
-            buffer.newest is not None and buffer.newest >= t for buffer in self._sensors
-        )
+        return now > t + self.grace or all(buffer.newest is not None and buffer.newest >= t for buffer in self._sensors)
 
     def _row(self, t: int) -> tuple[dict[str, Any], str | None] | None:
         seen = self.aligner.align(t)

@@ -1,8 +1,8 @@
 """Statistics of a dataset as LeRobot defines them: per feature min, max, mean, std, count and five quantiles.
 
-They run over rows and over all axes but the last (vectors, windows) or per colour channel in [0, 1] (images,
-shape [3, 1, 1]). Those of a whole dataset are put together from its episodes': mean and variance exactly,
-quantiles as the mean of the episodes' quantiles weighted by count, which is LeRobot's approximation.
+They run over rows and over all axes but the last (vectors, windows) or per channel (images in [0, 1], shape
+[3, 1, 1]; depth in metres, shape [1, 1, 1]). Those of a whole dataset are put together from its episodes': mean and
+variance exactly, quantiles as the mean of the episodes' quantiles weighted by count, which is LeRobot's approximation.
 """
 
 from __future__ import annotations
@@ -33,38 +33,45 @@ def column_stats(values: npt.NDArray[Any]) -> Stats:
     }
 
 
-class ImageStats:
-    """Running statistics of a camera's frames from a histogram per channel."""
+class ChannelStats:
+    """Running statistics of a camera's frames from a histogram per channel.
 
-    def __init__(self) -> None:
+    levels: what each stored number stands for, ascending. skip: the number that stands for nothing at all, which
+    is not counted unless a channel holds nothing else.
+    """
+
+    def __init__(self, channels: int, levels: npt.NDArray[np.float64], skip: int | None = None) -> None:
         self.frames = 0
-        self._histogram = np.zeros((3, 256), dtype=np.int64)
+        self._levels, self._skip = levels, skip
+        self._histogram = np.zeros((channels, len(levels)), dtype=np.int64)
 
-    def add(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Take a frame [H, W, 3] into account."""
-        sparse = frame[::IMAGE_STRIDE, ::IMAGE_STRIDE].reshape(-1, 3)
-        for channel in range(3):
-            self._histogram[channel] += np.bincount(sparse[:, channel], minlength=256)
+    def add(self, frame: npt.NDArray[Any]) -> None:
+        """Take a frame's stored numbers [H, W, C] into account."""
+        channels, size = self._histogram.shape
+        sparse = frame[::IMAGE_STRIDE, ::IMAGE_STRIDE].reshape(-1, channels)
+        for channel in range(channels):
+            self._histogram[channel] += np.bincount(sparse[:, channel], minlength=size)
         self.frames += 1
 
     def stats(self) -> Stats:
-        """Return the statistics per channel in [0, 1], float64 [3, 1, 1]; count: the number of frames."""
-        levels = np.arange(256) / 255.0
-        total = self._histogram.sum(axis=1)
-        mean = self._histogram @ levels / total
-        variance = self._histogram @ levels**2 / total - mean**2
-        cumulated = self._histogram.cumsum(axis=1)
+        """Return the statistics per channel, float64 [C, 1, 1]; count: the number of frames."""
+        levels, histogram = self._levels, self._histogram.copy()
+        if self._skip is not None:
+            empty = histogram.sum(axis=1) == histogram[:, self._skip]
+            histogram[~empty, self._skip] = 0
+        total = histogram.sum(axis=1)
+        mean = histogram @ levels / total
+        variance = histogram @ levels**2 / total - mean**2
+        cumulated = histogram.cumsum(axis=1)
         out: Stats = {
-            "min": levels[(self._histogram > 0).argmax(axis=1)],
-            "max": levels[255 - (self._histogram[:, ::-1] > 0).argmax(axis=1)],
+            "min": levels[(histogram > 0).argmax(axis=1)],
+            "max": levels[len(levels) - 1 - (histogram[:, ::-1] > 0).argmax(axis=1)],
             "mean": mean,
             "std": np.sqrt(np.maximum(variance, 0.0)),
         }
         for name, quantile in QUANTILES.items():
             out[name] = levels[(cumulated >= quantile * total[:, None]).argmax(axis=1)]
-        return {name: value.reshape(3, 1, 1) for name, value in out.items()} | {
-            "count": np.array([self.frames])
-        }
+        return {name: value.reshape(-1, 1, 1) for name, value in out.items()} | {"count": np.array([self.frames])}
 
 
 def merge_stats(a: Mapping[str, Stats], b: Mapping[str, Stats]) -> dict[str, Stats]:

@@ -102,9 +102,7 @@ def tasks_table(tasks: Sequence[str]) -> pa.Table:
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": "2.0.0",
     }
-    schema = pa.schema(
-        [("task_index", pa.int64()), ("task", pa.string())], metadata={"pandas": json.dumps(pandas)}
-    )
+    schema = pa.schema([("task_index", pa.int64()), ("task", pa.string())], metadata={"pandas": json.dumps(pandas)})
     return pa.table({"task_index": list(range(len(tasks))), "task": list(tasks)}, schema=schema)
 
 
@@ -114,7 +112,5 @@ def read_tasks(path: Path) -> list[str]:
     column = "task" if "task" in table.column_names else "__index_level_0__"
     if column not in table.column_names or "task_index" not in table.column_names:
         raise DatasetError(f"'{path}' has columns {', '.join(table.column_names)}; want task and task_index")
-    pairs: Mapping[int, str] = dict(
-        zip(table["task_index"].to_pylist(), table[column].to_pylist(), strict=True)
-    )
+    pairs: Mapping[int, str] = dict(zip(table["task_index"].to_pylist(), table[column].to_pylist(), strict=True))
     return [pairs[index] for index in sorted(pairs)]

@@ -1,7 +1,8 @@
 """Writing a LeRobot v3.0 dataset, one episode at a time, so that a crash costs at most the running episode.
 
-Each episode has files of its own (the format allows it), committed together; see `layout` for how. Video is
-encoded while recording; an episode's rows are small and wait in memory.
+Each episode has files of its own (the format allows it), committed together; see `layout` for how, and `merge` for
+making few files of many. Video is encoded while recording, rows go to a journal; what a save does then does not
+depend on how long the dataset is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from vla_ros.contract import Contract, parse_contract
 from vla_ros.data import layout
 from vla_ros.data.episode import RunningEpisode
 from vla_ros.data.features import dataset_features, frames_per_second
+from vla_ros.data.finished import FinishedEpisode
+from vla_ros.data.interrupted import set_aside
 from vla_ros.data.stats import Stats, merge_stats, stats_from_json, stats_to_json
 from vla_ros.data.tables import read_tasks, tasks_table, write_table
 from vla_ros.data.video import VideoSettings
@@ -28,12 +31,12 @@ VIDEO_FILE_MB = 200
 class DatasetWriter:
     """Appends episodes to the dataset in folder `root`, which it creates if need be.
 
-    A row maps the contract's keys to values: images uint8 [H, W, 3], numbers of `StreamSpec.value_shape`,
-    ``action`` [D], ``sync.age`` [S] and ``sync.stamp`` [S] (see `features`); ``intervention`` may be left
-    out. Arrays that are writeable are copied.
+    A row maps the contract's keys to values: images uint8 [H, W, 3], depth float32 [H, W] in metres with NaN where
+    nothing was measured, numbers of `StreamSpec.value_shape`, ``action`` [D], ``sync.age`` [S] and ``sync.stamp`` [S]
+    (see `features`); ``intervention`` may be left out. Arrays that are writeable are copied.
 
-    `notes` says what was found and repaired on opening. Raises DatasetError if the folder holds something
-    else, a dataset of another contract, or is being written by another.
+    `notes` says what was found and repaired on opening, recordings that can be recovered among it. Raises
+    DatasetError if the folder holds something else, a dataset of another contract, or is being written by another.
     """
 
     def __init__(self, root: str | Path, contract: Contract, video: VideoSettings | None = None) -> None:
@@ -41,15 +44,15 @@ class DatasetWriter:
         self.contract = contract
         self.fps = frames_per_second(contract)
         self._video = video or VideoSettings()
-        self.features = dataset_features(contract, self._video.info)
+        self.features = dataset_features(contract, self._video.info, self._video.depth_info)
         self._episode: RunningEpisode | None = None
         self._info: dict[str, Any] = {}
-        self._tasks: list[str] = []
+        self._tasks: dict[str, int] = {}  # to their numbers
         self._stats: dict[str, Stats] = {}
         self._refuse_strangers()
         self._lock = layout.FolderLock(self.root)
         try:
-            self.notes = layout.clean(self.root)
+            self.notes = self._clean()
             self._open()
         except BaseException:
             self._lock.release()
@@ -88,6 +91,11 @@ class DatasetWriter:
         """Frames that wait to be encoded, over all cameras."""
         return self._episode.backlog if self._episode else 0
 
+    @property
+    def spilled(self) -> int:
+        """Frames of the running episode that have waited on disk, over all cameras."""
+        return self._episode.spilled if self._episode else 0
+
     def start_episode(self, task: str) -> None:
         """Begin an episode with this instruction.
 
@@ -100,11 +108,9 @@ class DatasetWriter:
         if not task.strip():
             raise DatasetError("an episode needs an instruction; the text is empty")
         folder = layout.recording_folder(self.root)
-        shutil.rmtree(folder, ignore_errors=True)
         try:
-            self._episode = RunningEpisode(
-                folder, self.features, self.fps, self.num_episodes, self.num_frames, task, self._video
-            )
+            shutil.rmtree(folder, ignore_errors=True)
+            self._episode = RunningEpisode(folder, self.features, self.fps, self.num_episodes, task, self._video)
         except OSError as error:
             raise DatasetError(f"dataset '{self.root}' cannot be written: {error}") from None
 
@@ -119,19 +125,21 @@ class DatasetWriter:
     def save_episode(self, success: bool = True) -> int:
         """Commit the running episode and return its index.
 
-        Raises DatasetError if it has no rows or a video's frames do not match them; the episode is then gone.
+        Raises DatasetError if it has no rows, or if it cannot be saved: a video's frames do not match the rows, or
+        the disk is full. It is then kept aside for `recovery`.
         """
         episode = self._running()
-        try:
-            if not episode.rows:
-                raise DatasetError("the episode has no rows: nothing to save")
-            episode.finish_videos()
-            self._commit(episode, success)
-        except OSError as error:
-            raise DatasetError(f"episode {episode.index} cannot be saved to '{self.root}': {error}") from None
-        finally:
+        if not episode.rows:
             self.discard_episode()
-        return episode.index
+            raise DatasetError("the episode has no rows: nothing to save")
+        try:
+            index = self.commit(episode.finish(), success)
+        except (OSError, DatasetError) as error:
+            kept = self.interrupt_episode()
+            where = f"; {kept[0]}" if kept else ""
+            raise DatasetError(f"episode {episode.index} cannot be saved to '{self.root}': {error}{where}") from None
+        self._episode = None
+        return index
 
     def discard_episode(self) -> None:
         """Give the running episode up; without one, do nothing."""
@@ -140,37 +148,58 @@ class DatasetWriter:
             self._episode = None
             shutil.rmtree(layout.recording_folder(self.root), ignore_errors=True)
 
+    def interrupt_episode(self) -> list[str]:
+        """Stop the running episode and keep it aside for recovery; return one line about it, none without one."""
+        if self._episode is None:
+            return []
+        self._episode.abandon()
+        self._episode = None
+        try:
+            return [] if self._lock.released else set_aside(self.root)
+        except (OSError, DatasetError):
+            return []  # the next to open this dataset does it
+
     def finalize(self) -> None:
-        """Discard a running episode and let others write. Every saved episode is complete without this."""
-        self.discard_episode()
+        """Keep a running episode aside and let others write. Every saved episode is complete without this."""
+        self.interrupt_episode()
         self._lock.release()
+
+    def commit(self, episode: FinishedEpisode, success: bool) -> int:
+        """Make an episode that lies complete in the recording folder part of the dataset; return its index.
+
+        For `save_episode` and `recovery`. Raises OSError or DatasetError when the disk does not take it.
+        """
+        index, rows = self.num_episodes, episode.rows
+        new = [task for task in dict.fromkeys(episode.tasks) if task not in self._tasks]
+        tasks = self._tasks | {task: len(self._tasks) + i for i, task in enumerate(new)}
+        stats = merge_stats(self._stats, episode.write(index, self.num_frames, success, tasks))
+        info = self._info | {
+            "total_episodes": index + 1,
+            "total_frames": self.num_frames + rows,
+            "total_tasks": len(tasks),
+            "splits": {"train": f"0:{index + 1}"},
+        }
+        if new:
+            write_table(tasks_table(list(tasks)), episode.tree / layout.TASKS)
+        layout.write_json(episode.tree / layout.STATS_FILE, stats_to_json(stats))
+        layout.write_json(episode.tree / layout.INFO, info)
+        try:
+            layout.commit(self.root)
+        except OSError:
+            if layout.commit_pending(self.root):  # whoever opens this dataset next finishes it
+                self._lock.release()
+            raise
+        self._info, self._tasks, self._stats = info, tasks, stats
+        return index
 
     def _running(self) -> RunningEpisode:
         if self._episode is None:
             raise DatasetError("no episode is running; valid: start_episode")
         return self._episode
 
-    def _commit(self, episode: RunningEpisode, success: bool) -> None:
-        tasks = [*self._tasks, *(task for task in dict.fromkeys(episode.tasks) if task not in self._tasks)]
-        stats = merge_stats(self._stats, episode.write(success, tasks))
-        info = self._info | {
-            "total_episodes": self.num_episodes + 1,
-            "total_frames": self.num_frames + episode.rows,
-            "total_tasks": len(tasks),
-            "splits": {"train": f"0:{self.num_episodes + 1}"},
-        }
-        write_table(tasks_table(tasks), episode.folder / layout.TASKS)
-        layout.write_json(episode.folder / layout.STATS_FILE, stats_to_json(stats))
-        layout.write_json(episode.folder / layout.INFO, info)
-        try:
-            layout.commit(self.root)
-        except OSError:
-            if layout.commit_pending(
-                self.root
-            ):  # the next to open this dataset finishes it; this writer is out of step
-                self._lock.release()
-            raise
-        self._info, self._tasks, self._stats = info, tasks, stats
+    def _clean(self) -> list[str]:
+        notes = layout.clean(self.root)
+        return notes + (set_aside(self.root) if (self.root / layout.INFO).exists() else [])
 
     def _refuse_strangers(self) -> None:
         if self.root.exists() and not self.root.is_dir():
@@ -186,7 +215,8 @@ class DatasetWriter:
             self._info = layout.read_json(self.root / layout.INFO)
             self._refuse_differences()
             stored = self.num_episodes > 0
-            self._tasks = read_tasks(self.root / layout.TASKS) if stored else []
+            tasks = read_tasks(self.root / layout.TASKS) if stored else []
+            self._tasks = {task: number for number, task in enumerate(tasks)}
             self._stats = stats_from_json(layout.read_json(self.root / layout.STATS_FILE)) if stored else {}
             return
         self._info = self._empty_info()
@@ -201,9 +231,7 @@ class DatasetWriter:
         try:
             theirs = parse_contract(path.read_text(encoding="utf-8"), str(path))
         except (OSError, ContractError) as error:
-            raise DatasetError(
-                f"dataset '{self.root}' cannot be continued without its contract: {error}"
-            ) from None
+            raise DatasetError(f"dataset '{self.root}' cannot be continued without its contract: {error}") from None
         differences = self.contract.differences(theirs)
         version = self._info.get("codebase_version")
         if version != layout.CODEBASE_VERSION:
@@ -214,9 +242,7 @@ class DatasetWriter:
             if shape != list(feature.shape) and not differences:
                 differences.append(f"feature '{key}' has shape {shape}, want {list(feature.shape)}")
         if differences:
-            raise DatasetError(
-                f"dataset '{self.root}' was recorded with another contract: {'; '.join(differences)}"
-            )
+            raise DatasetError(f"dataset '{self.root}' was recorded with another contract: {'; '.join(differences)}")
 
     def _empty_info(self) -> dict[str, Any]:
         return {

@@ -49,6 +49,7 @@ class Collection:
     contract: str = "tabletop_arm"
     lockstep: bool = True
     resume: bool = False
+    raw: bool = False
 
 
 @dataclass
@@ -69,6 +70,7 @@ def collect(
     contract: str = "tabletop_arm",
     lockstep: bool = True,
     resume: bool = False,
+    raw: bool = False,
     console: Console | None = None,
 ) -> Outcome:
     """Record `episodes` successful demonstrations into the dataset `output`, which is appended to if it
@@ -78,7 +80,7 @@ def collect(
     task that are there already count, and the seeds go on after the last one tried. Raises VlaRosError when
     the graph dies or stands still, or when fewer than half of the attempts succeed.
     """
-    setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume)
+    setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume, raw)
     console = console or Console()
     limit = get_task(task).time_limit
     ledger = Ledger(setting.output, task)
@@ -95,6 +97,7 @@ def collect(
         teleop="scripted",
         record=str(setting.output),
         lockstep=lockstep,
+        raw=raw,
     )
     with Graph(specs) as graph:
         graph.wait_ready()

@@ -42,6 +42,7 @@ def bring_up(
     teleop: str | None = None,
     record: str | None = None,
     codec: str | None = None,
+    raw: bool = False,
     executor: str = "latest",
     lockstep: bool = False,
     source: str = "",
@@ -52,7 +53,8 @@ def bring_up(
     and controllers are someone else's. task, seed, instruction: of the simulated scene ("" for the scene's
     own words). checkpoint: the policy's folder, on torch `device` with so many CPU `threads`, inferring
     every `steps` grid steps; None for no policy. teleop: a device ("scripted"), None for none. record:
-    folder of the dataset that the recorder writes with video `codec`, None for none. executor: how the gate
+    folder of the dataset that the recorder writes with video `codec`, None for none; with `raw`, every
+    message beside it. executor: how the gate
     overlaps chunks. lockstep: simulated time advances only as granted on /sim/run_until and answered by the
     gate. source: who has the arm at first ("", policy, teleop).
     """
@@ -70,9 +72,10 @@ def bring_up(
     if teleop is not None:
         nodes.append(_node("teleop_node", common | {"device": teleop, "task": task, "seed": seed}))
     if record is not None:
-        nodes.append(
-            _node("recorder_node", common | {"root": record} | ({"codec": codec} if codec else {}), nice=2)
-        )
+        written: dict[str, Value] = {"root": record, "raw": raw}
+        if codec:
+            written["codec"] = codec
+        nodes.append(_node("recorder_node", common | written, nice=2))
     if checkpoint is not None:
         policy: dict[str, Value] = {
             "checkpoint": checkpoint,

@@ -70,14 +70,15 @@ def observe(
             msg_type_for(spec.kind, spec.topic),
             spec.topic,
             receiver(spec),
-            _profile(spec, simulated, lockstep),
+            stream_profile(spec, simulated, lockstep),
             callback_group=callback_group,
         )
         for spec in contract.observation.values()
     ]
 
 
-def _profile(spec: StreamSpec, reliable: bool, lockstep: bool) -> Any:
+def stream_profile(spec: StreamSpec, reliable: bool, lockstep: bool) -> Any:
+    """Return the quality of service with which a stream of the contract is subscribed to."""
     if spec.kind == "text":
         return qos.LATCHED
     return qos.sensor(max(5, math.ceil(spec.rate * BUFFERED)), reliable, lockstep)

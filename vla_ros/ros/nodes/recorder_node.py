@@ -1,7 +1,8 @@
 """recorder_node: what the sensors saw and what the gate really sent, as episodes of a LeRobot v3 dataset.
 
-Services ``~/start``, ``~/save``, ``~/discard`` (std_srvs/Trigger): the answer's message is JSON, or the
-reason for a refusal. ``/recorder/progress`` (Time) is the time up to which the running episode is filled;
+Services ``~/start``, ``~/save``, ``~/discard``, ``~/rerecord`` (std_srvs/Trigger): the answer's message is JSON, or the
+reason for a refusal. ``/recorder/episode`` (String, see `vla_ros.data.bags.events`) tells what became of each episode,
+so that a bag of the run can be cut the same way. ``/recorder/progress`` (Time) is the time up to which it is filled;
 whoever paces a lockstep simulation stays close to it, so that nothing is lost however slow the recorder is.
 """
 
@@ -11,20 +12,24 @@ import json
 import sys
 from collections.abc import Callable
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.data import DatasetWriter, EpisodeRecorder, VideoSettings, layout
-from vla_ros.errors import DatasetError, unknown_name
+from vla_ros.data.bags.events import TOPIC, EpisodeEvent
+from vla_ros.data.control import after
+from vla_ros.errors import DatasetError, ObservationError
+from vla_ros.messages import setpoint_from_message
 from vla_ros.observation import Aligner
 from vla_ros.ros import qos
-from vla_ros.ros.convert import from_time, to_time
+from vla_ros.ros.convert import to_time
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
+from vla_ros.ros.raw_recorder import RawRecorder
 from vla_ros.ros.subscribe import observe
 
 ACTION_DEPTH = 100  # one second of the gate's setpoints
@@ -49,6 +54,9 @@ class RecorderNode(ManagedNode):
         lockstep = declared_lockstep(self)
         declare(self, "task", "", "instruction of the episodes; empty: what the contract's text topic says")
         declare(self, "success", True, "outcome that the next saved episode is labelled with")
+        raw = declare(
+            self, "raw", False, "write every message as it arrived to an MCAP file beside the episode", read_only=True
+        )
         if not root:
             raise DatasetError("recorder_node needs the parameter 'root': the folder of the dataset")
         self._simulated = bool(self.get_parameter("use_sim_time").value)
@@ -60,11 +68,14 @@ class RecorderNode(ManagedNode):
         self._recorder = EpisodeRecorder(contract, self._writer, self._aligner)
         self._newest = self._jumps = 0
         self._progress = self.create_publisher(Time, "/recorder/progress", qos.COMMAND)
+        self._events = self.create_publisher(String, TOPIC, qos.reliable(100))
         self._diagnostics = Diagnostics(self)
+        self._raw = RawRecorder(self, contract, self._writer.root, lockstep) if raw else None
         observe(self, contract, self._aligner, lockstep=lockstep, on_sample=self._on_sample)
         actions = qos.exchanged(ACTION_DEPTH, lockstep)
         self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
-        for command, answer in (("start", self._start), ("save", self._save), ("discard", self._discard)):
+        answers = {"start": self._start, "save": self._save, "discard": self._discard, "rerecord": self._rerecord}
+        for command, answer in answers.items():
             self.create_service(Trigger, f"~/{command}", self._service(answer))
         self._stalled = 0
         self.create_timer(REPORT_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -72,6 +83,8 @@ class RecorderNode(ManagedNode):
     def deactivate(self) -> None:
         """Give a running episode up."""
         if self._recorder.state == "recording":
+            if self._raw is not None:
+                self._raw.abandon()
             self.get_logger().warning(f"stopped while recording: discarded {self._recorder.discard()} rows")
 
     def cleanup(self) -> None:
@@ -87,15 +100,12 @@ class RecorderNode(ManagedNode):
         self._advance(self._newest)
 
     def _on_action(self, message: JointTrajectory) -> None:
-        names, point = list(message.joint_names), message.points[0]
-        missing = [name for name in self._action_names if name not in names]
-        if missing:
-            text = "/gate/action: " + unknown_name("action", missing[0], names)
-            self.get_logger().warning(text, throttle_duration_sec=2.0)
+        try:
+            reached, values = setpoint_from_message(message, self._action_names)
+        except ObservationError as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=2.0)
             return
-        order = [names.index(name) for name in self._action_names]
-        reached = from_time(message.header.stamp) + from_time(point.time_from_start)
-        self._recorder.action(reached, np.asarray(point.positions)[order])
+        self._recorder.action(reached, values)
         self._advance(self._newest)
 
     def _advance(self, now: int) -> None:
@@ -119,18 +129,45 @@ class RecorderNode(ManagedNode):
         return serve
 
     def _start(self) -> dict[str, object]:
-        first = self._recorder.start(self._now(), str(self.get_parameter("task").value) or None)
+        assert self._writer is not None
+        task = str(self.get_parameter("task").value)
+        first = self._recorder.start(self._now(), task or None)
+        event = EpisodeEvent("start", first=first, task=task)
+        if self._raw is not None:
+            try:
+                self._raw.start(self._writer.num_episodes, event)
+            except DatasetError:
+                self._recorder.discard()
+                raise
+        self._events.publish(String(data=event.to_text()))
         self._progress.publish(to_time(first))
         return {"first": first}
 
     def _save(self) -> dict[str, object]:
         self._advance(self._newest)
-        rows, problem, stale = self._recorder.rows, self._recorder.problem, dict(self._recorder.stale_rows)
-        episode = self._recorder.save(bool(self.get_parameter("success").value))
+        recorder, success = self._recorder, bool(self.get_parameter("success").value)
+        rows, problem, stale = recorder.rows, recorder.problem, dict(recorder.stale_rows)
+        event = EpisodeEvent("save", rows=rows, success=success)
+        if recorder.state == "recording" and self._raw is not None:
+            try:
+                self._raw.stop(event)
+            except DatasetError as error:  # the rows are right without it
+                self.get_logger().error(str(error))
+        episode = recorder.save(success)
+        self._events.publish(String(data=event.to_text()))
         return {"episode": episode, "rows": rows, "problem": problem, "stale_rows": stale}
 
     def _discard(self) -> dict[str, object]:
-        return {"rows": self._recorder.discard()}
+        if self._recorder.state == "recording" and self._raw is not None:
+            self._raw.abandon()
+        rows = self._recorder.discard()
+        self._events.publish(String(data=EpisodeEvent("discard").to_text()))
+        return {"rows": rows}
+
+    def _rerecord(self) -> dict[str, object]:
+        """Drop the running episode and begin it again at once."""
+        after(self._recorder.state, "rerecord")
+        return self._discard() | self._start()
 
     def _on_timer(self) -> None:
         assert self._writer is not None

@@ -1,0 +1,61 @@
+"""`vla-ros bench record | record-kill | loader`: how well recordings are kept and read."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Output = Annotated[Path | None, typer.Option(help="new folder for the dataset; by default a temporary one")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the group of benchmarks."""
+    app.command("record")(record)
+    app.command("record-kill")(record_kill)
+    app.command("loader")(loader)
+
+
+def record(
+    minutes: Annotated[float, typer.Option(help="length of the recorded episode")] = 5.0,
+    codec: Annotated[str, typer.Option(help="video encoder: libx264, libsvtav1, libx265")] = "libx264",
+    slower: Annotated[int, typer.Option(help="divide all rates by so much, on a machine that is too busy")] = 1,
+    output: Output = None,
+) -> None:
+    """Record 4 cameras 640x480, joints 500 Hz, wrench 1 kHz and 2 taxel pads through ROS; count what was lost."""
+    from vla_ros.ros.bench_record import run
+
+    with tempfile.TemporaryDirectory(prefix="vla_ros_bench_") as scratch:
+        report = run(minutes * 60.0, output or Path(scratch) / "dataset", codec, slower)
+    print(report.text)
+    raise typer.Exit(0 if report.good else 1)
+
+
+def record_kill(
+    kills: Annotated[int, typer.Option(help="how often the recorder is killed")] = 200,
+    seed: Annotated[int, typer.Option(help="of the moments")] = 0,
+    output: Output = None,
+) -> None:
+    """Kill a recorder at random moments, while it records, saves, recovers and merges; check what is left."""
+    from vla_ros.data.bench_kill import record_kill as run
+
+    with tempfile.TemporaryDirectory(prefix="vla_ros_bench_") as scratch:
+        report = run(kills, output or Path(scratch) / "dataset", seed)
+    print(report.text)
+    raise typer.Exit(0 if report.good else 1)
+
+
+def loader(
+    dataset: Annotated[Path, typer.Option(help="folder of the dataset")],
+    seconds: Annotated[float, typer.Option(help="how long each loader is measured")] = 15.0,
+    chunk: Annotated[int, typer.Option(help="actions in a sample")] = 50,
+    lerobot_python: Annotated[
+        Path | None, typer.Option(help="Python of an environment with LeRobot, to measure its loader too")
+    ] = None,
+) -> None:
+    """Print random-access training samples a second, and LeRobot's on the same dataset."""
+    from vla_ros.data.bench_loader import loader as run
+
+    run(dataset, seconds, chunk, lerobot=lerobot_python)
