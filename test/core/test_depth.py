@@ -54,8 +54,8 @@ def test_the_video_holds_the_codes_of_the_format_without_loss(root: Path) -> Non
         assert container.streams.video[0].codec_context.name == "hevc"
         pictures = list(container.decode(video=0))
     assert [p.format.name for p in pictures] == ["gray12le"] * 10
-    for k, picture in enumerate(pictures):
-        plane = np.frombuffer(picture.planes[0], "<u2").reshape(48, -1)[:, :64]
+    for k, shown in enumerate(pictures):
+        plane = np.frombuffer(shown.planes[0], "<u2").reshape(48, -1)[:, :64]
         expected = np.rint(np.log((depth(k).astype(np.float64) + 3.5) / 3.51) / STEP)
         measured = ~np.isnan(expected)
         assert np.abs(plane[measured] - expected[measured]).max() <= 1  # a half rounds either way in float32

@@ -153,6 +153,11 @@ class EpisodeRecorder:
         self.state = "idle"
         return rows
 
+    def interrupt(self) -> list[str]:
+        """Stop and keep a running episode aside for recovery; return one line about it, none without one."""
+        self.state = "idle"
+        return self.writer.interrupt_episode()
+
     def _require(self, state: str, command: str) -> None:
         if self.state != state:
             valid = {"idle": "start", "recording": "save, discard", "saving": "none until it is saved"}[self.state]
