@@ -110,7 +110,7 @@ def ours_after_theirs(root: Path) -> None:
         for k in range(APPENDED):
             row = {key: value for key, value in value_of(writer.features, k).items() if key not in MADE_AT_SAVE}
             for key, value in row.items():
-                if writer.features[key].is_depth or value.shape == (1,):
+                if writer.features[key].is_depth:
                     row[key] = value[..., 0]
             writer.add_frame(row)
         writer.save_episode()

@@ -8,9 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from recordings import DEPTH, deep_contract, deep_row, depth
+from recordings import DEPTH, FRONT, TAXELS, WRENCH, deep_contract, deep_row, depth, picture
 
-from vla_ros.data import Dataset, DatasetWriter
+from vla_ros.data import Dataset, DatasetWriter, EpisodeRecorder
 from vla_ros.data.features import Feature
 from vla_ros.data.pictures import DEPTH_INFO, DepthPictures
 from vla_ros.errors import DatasetError
@@ -54,8 +54,8 @@ def test_the_video_holds_the_codes_of_the_format_without_loss(root: Path) -> Non
         assert container.streams.video[0].codec_context.name == "hevc"
         pictures = list(container.decode(video=0))
     assert [p.format.name for p in pictures] == ["gray12le"] * 10
-    for k, picture in enumerate(pictures):
-        plane = np.frombuffer(picture.planes[0], "<u2").reshape(48, -1)[:, :64]
+    for k, shown in enumerate(pictures):
+        plane = np.frombuffer(shown.planes[0], "<u2").reshape(48, -1)[:, :64]
         expected = np.rint(np.log((depth(k).astype(np.float64) + 3.5) / 3.51) / STEP)
         measured = ~np.isnan(expected)
         assert np.abs(plane[measured] - expected[measured]).max() <= 1  # a half rounds either way in float32
@@ -77,6 +77,27 @@ def test_depth_beyond_the_range_is_bounded_and_infinity_is_far() -> None:
     back = pictures.metres(codes)
     assert back[0, 0] == pytest.approx(0.02, abs=1e-3) and back[0, 1] == pytest.approx(10.0) == back[0, 2]
     assert np.isnan(back[0, 3])
+
+
+def test_a_depth_stream_is_recorded_like_any_other(tmp_path: Path) -> None:
+    contract = deep_contract()
+    recorder = EpisodeRecorder(contract, DatasetWriter(tmp_path / "set", contract))
+    recorder.aligner.push("task", 0, "do it")
+    values = {FRONT: picture(0), "observation.state": np.zeros(2), WRENCH: np.zeros(6), TAXELS: np.zeros((2, 2, 3))}
+    for k in range(30):
+        stamp = round(k * 1e9 / 30)
+        recorder.aligner.push(DEPTH, stamp, depth(k))
+        for key, value in values.items():
+            recorder.aligner.push(key, stamp, value)
+        recorder.action(stamp, np.zeros(2))
+        if k == 5:
+            assert recorder.start(stamp) == stamp
+        recorder.advance(stamp)
+    recorder.save()
+    recorder.writer.finalize()
+    frames = Dataset(tmp_path / "set").frames(DEPTH, 0)
+    assert len(frames) == 24
+    assert all(np.nanmax(np.abs(frame - depth(5 + k))) < 0.002 for k, frame in enumerate(frames))
 
 
 def test_a_depth_frame_in_millimetres_is_refused(tmp_path: Path) -> None:

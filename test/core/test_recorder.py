@@ -10,6 +10,7 @@ from recordings import FRONT, TAXELS, WRENCH, number_of, picture, small_contract
 
 from vla_ros.contract import Contract, parse_contract
 from vla_ros.data import Dataset, DatasetWriter, EpisodeRecorder
+from vla_ros.data.interrupted import recoverable
 from vla_ros.errors import DatasetError
 
 SECOND = 1_000_000_000
@@ -177,6 +178,16 @@ def test_a_clock_that_jumps_back_ends_the_rows(robot: Robot) -> None:
     robot.run(1.0)
     assert robot.recorder.rows == rows and robot.recorder.problem == "the clock jumped back"
     assert robot.recorder.discard() == rows
+
+
+def test_a_recorder_that_is_stopped_keeps_its_episode_for_recovery(robot: Robot, tmp_path: Path) -> None:
+    robot.run(0.1)
+    robot.recorder.start(robot.now)
+    robot.run(1.1)
+    (note,) = robot.recorder.interrupt()
+    assert "kept an interrupted recording" in note and robot.recorder.state == "idle"
+    assert robot.recorder.interrupt() == []
+    assert [one.rows > 15 for one in recoverable(tmp_path / "set")] == [True]
 
 
 def test_the_next_episode_after_a_reset_starts_in_the_new_time(robot: Robot, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_an_episode_that_the_disk_has_no_room_for_is_kept_for_recovery(
     check_rows(tmp_path / "set", [40])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_was_cut_off_or_overwritten_recovery_gives_right_rows_or_refuses(
     killed: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

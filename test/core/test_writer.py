@@ -145,6 +145,16 @@ def test_two_writers_on_one_folder_are_refused(tmp_path: Path) -> None:
     DatasetWriter(tmp_path / "set", small_contract()).finalize()
 
 
+def test_a_feature_of_one_number_is_taken_as_a_number_or_as_a_list_of_one(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "set", small_contract(names="a.pos")) as writer:
+        writer.start_episode("do it")
+        for state, action in ((0.0, 1.0), ([2.0], [3.0])):
+            writer.add_frame(row(0) | {"observation.state": state, "action": action})
+        writer.save_episode()
+    data = Dataset(tmp_path / "set")
+    assert data.column("observation.state").tolist() == [0, 2] and data.column("action").tolist() == [1, 3]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

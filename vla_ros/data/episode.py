@@ -156,6 +156,7 @@ class RunningEpisode:
         else:
             shape, dtype = () if feature.shape == (1,) else feature.shape, feature.dtype
             value = np.array(given, dtype=dtype)
+            value = value.reshape(shape) if value.shape == feature.shape else value
         if value.shape != shape or value.dtype != dtype:
             raise DatasetError(
                 f"row {self.rows}: '{key}' is {value.dtype} {list(value.shape)}, want {dtype} {list(shape)}"

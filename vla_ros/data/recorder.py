@@ -156,6 +156,11 @@ class EpisodeRecorder:
         self.state = "idle"
         return rows
 
+    def interrupt(self) -> list[str]:
+        """Stop and keep a running episode aside for recovery; return one line about it, none without one."""
+        self.state = "idle"
+        return self.writer.interrupt_episode()
+
     def _grid(self, index: int) -> int:
         return (2 * index * NANOSECONDS + self._fps) // (2 * self._fps)
 

@@ -81,11 +81,11 @@ class RecorderNode(ManagedNode):
         self.create_timer(REPORT_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
-        """Give a running episode up."""
-        if self._recorder.state == "recording":
-            if self._raw is not None:
-                self._raw.abandon()
-            self.get_logger().warning(f"stopped while recording: discarded {self._recorder.discard()} rows")
+        """Keep a running episode aside."""
+        if self._raw is not None and self._recorder.state == "recording":
+            self._raw.abandon()
+        for note in self._recorder.interrupt():
+            self.get_logger().warning(f"stopped while recording: {note}")
 
     def cleanup(self) -> None:
         """Let others write the dataset."""
