@@ -28,7 +28,6 @@ def graph_environment() -> dict[str, str]:
         "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # the same, for Humble
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "MUJOCO_GL": "egl",
-        "LP_NUM_THREADS": "0",  # Mesa's software renderer: its helper threads cost more than they bring, see `_Cameras`
     }
     return {name: os.environ.get(name, value) for name, value in defaults.items()}
 

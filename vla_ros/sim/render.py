@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from vla_ros.errors import SimulationError, unknown_name
 
-_making = threading.Lock()
 BACKENDS = ("egl", "osmesa", "glfw")  # of MUJOCO_GL; egl needs no screen
 
 
@@ -45,8 +44,7 @@ class Renderer:
     def frame(self, camera: str, snapshot: Snapshot, depth: bool = True) -> Frame:
         """Return the camera's colour, and depth if asked for. SimulationError when there is no OpenGL."""
         if not hasattr(self._local, "context"):
-            with _making:  # OpenGL's loaders are not made for several threads at once
-                self._local.context = _Context(self._model, self.width, self.height)
+            self._local.context = _Context(self._model, self.width, self.height)
         context: _Context = self._local.context
         return context.frame(camera, snapshot, depth)
 
