@@ -134,6 +134,8 @@ class Recording:
         self._moved = threading.Condition()
         self._filled = self._target = -1  # [ns] of the recording, and what has been granted
         self.reason = ""
+        services = [f"{TELEOP}/reset", *(f"{RECORDER}/{name}" for name in ("start", "save", "discard"))]
+        driver.expect(TELEOP, RECORDER, services=services)
         driver.node.create_subscription(Time, "/recorder/progress", self._on_progress, qos.COMMAND)
 
     def episode(self, seed: int) -> dict[str, Any] | None:

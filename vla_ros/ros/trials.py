@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -31,6 +31,7 @@ from vla_ros.ros.qos import COMMAND, LATCHED
 
 SIMULATOR = "/mujoco_node"
 GATE = "/gate_node"
+ASK_AGAIN = 3.0  # [s]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class TrialDriver:
         self.node.create_subscription(DiagnosticStatus, "/sim/task_status", self._on_status, COMMAND)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, COMMAND)
         self._clients: dict[tuple[str, type], Any] = {}
+        self.expect(SIMULATOR, GATE, services=(f"{SIMULATOR}/reset", f"{GATE}/release"))
         self._thread = threading.Thread(target=self._spin, name="trial_driver", daemon=True)
         self._thread.start()
 
@@ -158,7 +160,7 @@ class TrialDriver:
         request.parameters = [
             Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
         ]
-        answer = self._call(SetParameters, f"{node}/set_parameters", request)
+        answer = self._call(SetParameters, f"{node}/set_parameters", request, again=ASK_AGAIN)
         for name, result in zip(values, answer.results, strict=True):
             if not result.successful:
                 raise GraphError(f"{node} refused {name}={values[name]!r}: {result.reason}")
@@ -170,20 +172,38 @@ class TrialDriver:
             raise GraphError(f"{service} refused: {answer.message}")
         return str(answer.message)
 
-    def _call(self, kind: type, name: str, request: Any) -> Any:
-        client = self._clients.get((name, kind))
-        if client is None:
-            client = self._clients[name, kind] = self.node.create_client(kind, name)
+    def expect(self, *nodes: str, services: Sequence[str] = ()) -> None:
+        """Make the clients of what will be called: a server drops its answer to a client that it has not discovered yet."""
+        for node in nodes:
+            self._client(SetParameters, f"{node}/set_parameters")
+        for service in services:
+            self._client(Trigger, service)
+
+    def _client(self, kind: type, name: str) -> Any:
+        if (name, kind) not in self._clients:
+            self._clients[name, kind] = self.node.create_client(kind, name)
+        return self._clients[name, kind]
+
+    def _call(self, kind: type, name: str, request: Any, again: float | None = None) -> Any:
+        """Call a service. again: ask anew after so many seconds without an answer, for what may be asked twice."""
+        client = self._client(kind, name)
         if not client.wait_for_service(timeout_sec=self.deadline):
             raise GraphError(
                 f"service {name} did not appear within {self.deadline:.0f} s: is its node running?"
             )
-        done = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        if not done.wait(self.deadline):
-            raise GraphError(f"service {name} did not answer within {self.deadline:.0f} s")
-        return future.result()
+        done, answers = threading.Event(), []
+
+        def on_answer(future: Any) -> None:
+            answers.append(future.result())
+            done.set()
+
+        end = time.monotonic() + self.deadline
+        while not done.is_set():
+            if (left := end - time.monotonic()) <= 0.0:
+                raise GraphError(f"service {name} did not answer within {self.deadline:.0f} s")
+            client.call_async(request).add_done_callback(on_answer)
+            done.wait(left if again is None else min(left, again))
+        return answers[0]
 
     def _on_status(self, message: DiagnosticStatus) -> None:
         values = {pair.key: pair.value for pair in message.values}
