@@ -100,6 +100,14 @@ def moved(q: np.ndarray, **offsets: float) -> np.ndarray:
     return result
 
 
+def moving(rig: GateRig) -> GateRig:
+    """Drive the arm until it is in full motion."""
+    rig.tick()
+    rig.drive(moved(HOME, shoulder_pan=1.0, elbow=0.5), 20)
+    assert np.abs(rig.velocities[-1]).max() > 0.5
+    return rig
+
+
 def assert_within_limits(rig: GateRig) -> None:
     """Check range, velocity and acceleration of everything sent, the braking paths included."""
     limits, period = rig.gate.limits, 0.01

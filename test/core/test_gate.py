@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from gate_rig import HOME, PERIOD, GateRig, S, assert_within_limits, moved, robot
+from gate_rig import HOME, PERIOD, GateRig, S, assert_within_limits, moved, moving, robot
 
 from vla_ros.contract import parse_contract
 from vla_ros.errors import GateError
@@ -12,13 +12,6 @@ from vla_ros.limits import Setpoint
 def rig() -> GateRig:
     rig = GateRig()
     rig.gate.select("policy")
-    return rig
-
-
-def moving(rig: GateRig) -> GateRig:
-    rig.tick()
-    rig.drive(moved(HOME, shoulder_pan=1.0, elbow=0.5), 20)
-    assert np.abs(rig.velocities[-1]).max() > 0.5
     return rig
 
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gate_rig import HOME, PERIOD, GateRig, moved
+from gate_rig import HOME, PERIOD, GateRig, moved, moving
 
 
 @pytest.fixture
 def rig() -> GateRig:
     rig = GateRig()
     rig.gate.select("policy")
-    return rig
-
-
-def moving(rig: GateRig) -> GateRig:
-    rig.tick()
-    rig.drive(moved(HOME, shoulder_pan=1.0, elbow=0.5), 20)
-    assert np.abs(rig.velocities[-1]).max() > 0.5
     return rig
 
 

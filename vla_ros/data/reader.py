@@ -156,7 +156,7 @@ class Dataset:
     def _column(self, key: str, feature: Feature, episode: int | None) -> npt.NDArray[Any]:
         chosen = self._episodes if episode is None else [self._chosen(episode)]
         parts = [
-            self._rows(key, feature, self._path(self.info["data_path"], e.files["data"]))
+            self._rows(key, feature, self.rows_file(e))
             for e in _first_of_file(chosen)
         ]
         if not parts:
@@ -182,6 +182,10 @@ class Dataset:
         if key not in self.cameras:
             raise DatasetError(f"dataset '{self.root}': {unknown_name('camera', key, self.cameras)}")
         return self._settled(lambda: self._frames(key, episode))
+
+    def rows_file(self, episode: Episode) -> Path:
+        """Return the file that holds an episode's rows."""
+        return self._path(self.info["data_path"], episode.files["data"])
 
     def video(self, key: str, episode: int) -> tuple[Path, float]:
         """Return the file that holds a camera's frames of an episode, and the time of the first in it [s]."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,13 @@ def to_numpy(column: pa.ChunkedArray, feature: Feature) -> npt.NDArray[Any]:
     return flat.astype(feature.dtype, copy=False).reshape(rows, *feature.shape)
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a parquet file.
+@contextmanager
+def opened_table(
+    path: Path, columns: Sequence[str] | None = None
+) -> Iterator[tuple[pq.ParquetFile, list[str] | None]]:
+    """Open a parquet file and give it with the columns to read, None for all.
 
-    Raises DatasetError naming the file when it is missing or corrupt, or lacks a column.
+    Raises DatasetError naming the file when it is missing or corrupt, or lacks a column; also for what is read inside.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -56,9 +60,15 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
             missing = [name for name in columns or () if name not in have]
             if missing:
                 raise DatasetError(f"'{path}': {unknown_name('column', missing[0], have)}")
-            return file.read(columns=list(columns) if columns is not None else None)
+            yield file, list(columns) if columns is not None else None
     except (pa.ArrowInvalid, OSError) as error:
         raise DatasetError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a parquet file; see `opened_table` for its errors."""
+    with opened_table(path, columns) as (file, wanted):
+        return file.read(columns=wanted)
 
 
 def write_table(table: pa.Table, path: Path) -> None:

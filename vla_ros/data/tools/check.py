@@ -21,7 +21,7 @@ from vla_ros.data.tools.engine import run
 from vla_ros.data.tools.findings import NOTICE, SERIOUS, Finding
 from vla_ros.data.tools.motion_checks import MOTION_CHECKS
 from vla_ros.data.tools.row_checks import ROW_CHECKS
-from vla_ros.data.tools.rows import EpisodeRows, contract_of, load_rows, video_path
+from vla_ros.data.tools.rows import EpisodeRows, contract_of, load_rows
 from vla_ros.errors import DatasetError
 
 
@@ -121,7 +121,7 @@ def _check_one(work: tuple[str, int, int, bool]) -> tuple[list[Finding], Fingerp
 
 
 def _check_camera(dataset: Dataset, episode: Episode, rows: EpisodeRows, camera: str, video: bool) -> list[Finding]:
-    path, start = video_path(dataset, episode, camera), episode.starts[camera]
+    path, start = dataset.video(camera, episode.index)
     end = start + episode.length / dataset.fps
     if episode.index in _last_of_files(dataset, camera):
         end = float("inf")  # so that frames beyond the rows are seen

@@ -27,7 +27,7 @@ from vla_ros.data.tables import tasks_table, write_table
 from vla_ros.data.tools import metadata
 from vla_ros.data.tools.cut import cut_video
 from vla_ros.data.tools.extras import carry_extras
-from vla_ros.data.tools.rows import contract_of, episode_table, video_path
+from vla_ros.data.tools.rows import contract_of, episode_table
 from vla_ros.errors import DatasetError
 
 MEGABYTE = 1 << 20
@@ -212,7 +212,7 @@ class _Builder:
         split = {e.files[camera] for e in dataset.episodes if e.index not in taken}
         whole: dict[tuple[int, int], int] = {}  # file to the number of its copy
         for row, episode in zip(self.rows[-len(episodes) :], episodes, strict=True):
-            source, start = video_path(dataset, episode, camera), episode.starts[camera]
+            source, start = dataset.video(camera, episode.index)
             number = self.video_files.setdefault(camera, 0)
             if episode.files[camera] not in split:
                 if episode.files[camera] not in whole:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from vla_ros.contract import Contract, StreamSpec
 from vla_ros.data import layout
 from vla_ros.data.features import AGE, STAMP
 from vla_ros.data.reader import Dataset, Episode
-from vla_ros.data.tables import to_numpy
-from vla_ros.errors import DatasetError, unknown_name
+from vla_ros.data.tables import opened_table, to_numpy
 
 STATE, ACTION = "observation.state", "action"
 
@@ -90,35 +88,12 @@ def load_rows(dataset: Dataset, episode: Episode, columns: Sequence[str] | None 
     return EpisodeRows(episode.index, episode.length, dataset.fps, values, tuple(sync or ()), contract_of(dataset))
 
 
-def data_path(dataset: Dataset, episode: Episode) -> Path:
-    """Return the file that holds an episode's rows."""
-    chunk, file = episode.files["data"]
-    relative = str(dataset.info["data_path"]).format(chunk_index=chunk, file_index=file)
-    return layout.current(dataset.root, relative)
-
-
-def video_path(dataset: Dataset, episode: Episode, camera: str) -> Path:
-    """Return the file that holds a camera's frames of an episode."""
-    chunk, file = episode.files[camera]
-    pattern = str(dataset.info["video_path"])
-    relative = pattern.format(video_key=camera, chunk_index=chunk, file_index=file)
-    return layout.current(dataset.root, relative)
-
-
 def episode_table(dataset: Dataset, episode: Episode, columns: Sequence[str] | None = None) -> pa.Table:
     """Return an episode's rows as they are stored. Raises DatasetError naming the file and its fault."""
-    path = data_path(dataset, episode)
     first = episode.from_index - _first_rows(dataset)[episode.files["data"]]
-    try:
-        with pq.ParquetFile(path) as file:
-            have = set(file.schema_arrow.names)
-            missing = [name for name in columns or () if name not in have]
-            if missing:
-                raise DatasetError(f"'{path}': {unknown_name('column', missing[0], have)}")
-            groups, skipped = _groups(file, first, first + episode.length)
-            table = file.read_row_groups(groups, columns=list(columns) if columns is not None else None)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DatasetError(f"'{path}' cannot be read: {' '.join(str(error).split())}") from None
+    with opened_table(dataset.rows_file(episode), columns) as (file, wanted):
+        groups, skipped = _groups(file, first, first + episode.length)
+        table = file.read_row_groups(groups, columns=wanted)
     return table.slice(first - skipped, episode.length)
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vla_ros.data.features import AGE, INTERVENTION
 from vla_ros.data.reader import Dataset, Episode
 from vla_ros.data.tools.check import check_rows
-from vla_ros.data.tools.rows import ACTION, STATE, EpisodeRows, load_rows, video_path
+from vla_ros.data.tools.rows import ACTION, STATE, EpisodeRows, load_rows
 
 POINTS = 600  # of a curve
 DIGITS = 4  # significant ones
@@ -90,7 +90,7 @@ def _number(value: float) -> float | None:
 
 
 def _video(dataset: Dataset, episode: Episode, camera: str, page: Path, embed: bool) -> dict[str, Any]:
-    path, start = video_path(dataset, episode, camera), episode.starts[camera]
+    path, start = dataset.video(camera, episode.index)
     if embed and path.is_file():
         source = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
     else:

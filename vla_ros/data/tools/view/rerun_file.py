@@ -10,7 +10,7 @@ import numpy as np
 
 from vla_ros.data.features import AGE
 from vla_ros.data.reader import Dataset, Episode
-from vla_ros.data.tools.rows import load_rows, video_path
+from vla_ros.data.tools.rows import load_rows
 from vla_ros.errors import DatasetError
 
 
@@ -60,12 +60,12 @@ def _log(rr: Any, stream: Any, dataset: Dataset, episode: Episode) -> None:
 
 
 def _log_video(rr: Any, stream: Any, dataset: Dataset, episode: Episode, camera: str, entity: str) -> None:
-    path = video_path(dataset, episode, camera)
+    path, start = dataset.video(camera, episode.index)
     if not path.is_file():
         raise DatasetError(f"video '{path}' is missing")
     stream.log(entity, rr.AssetVideo(path=path), static=True)
     times = np.arange(episode.length) / dataset.fps
-    shown = ((episode.starts[camera] + times) * 1e9).round().astype(np.int64)
+    shown = ((start + times) * 1e9).round().astype(np.int64)
     rr.send_columns(
         entity,
         [rr.TimeColumn("time", duration=times)],
