@@ -74,7 +74,15 @@ setup(
         "typer>=0.12",
         "xacro>=2.0",
     ],
-    extras_require={"sim": SIM, "train": TRAIN, "bags": BAGS, "view": VIEW, "ros": ROS_WHEELS, "test": TEST, "dev": DEV},
+    extras_require={
+        "sim": SIM,
+        "train": TRAIN,
+        "bags": BAGS,
+        "view": VIEW,
+        "ros": ROS_WHEELS,
+        "test": TEST,
+        "dev": DEV,
+    },
     entry_points={"console_scripts": [f"vla-ros = {NAME}.cli:main"]},
     zip_safe=False,
 )

@@ -24,6 +24,7 @@ stage() {  # stage NAME COMMAND...: runs it, prints how long it took, remembers 
 select=()
 $fast && select=(-m "not slow")
 stage ruff ruff check .
+stage format ruff format --check .
 stage mypy mypy
 stage core python -m pytest test/core "${select[@]}" "$@"
 stage ros python -m pytest test/ros "${select[@]}" "$@"

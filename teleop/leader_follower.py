@@ -75,9 +75,7 @@ class LeaderFollower:
         if sample.joints:
             return [self._from_joints(joints) for joints in self._ahead(sample)]
         if self.contract.action.space != "ee_pose" or sample.pose is None:
-            raise DeviceError(
-                f"the device gives a pose, the contract {self.contract.source} wants joint positions"
-            )
+            raise DeviceError(f"the device gives a pose, the contract {self.contract.source} wants joint positions")
         others = {"gripper": sample.gripper} if sample.gripper is not None else {}
         tail = self._by_name(self.contract.action.names[POSE_VALUES:], others)
         return [np.concatenate([sample.pose, tail])] * self.points
@@ -88,9 +86,7 @@ class LeaderFollower:
             since = (sample.stamp - self._last[0]) / NANOSECONDS
             if 0.0 < since < CONTINUOUS * self.period:
                 before = self._last[1]
-                velocity = {
-                    name: (now - before.get(name, now)) / since for name, now in sample.joints.items()
-                }
+                velocity = {name: (now - before.get(name, now)) / since for name, now in sample.joints.items()}
         self._last = (sample.stamp, dict(sample.joints))
         return [
             {name: now + velocity[name] * step * self.period for name, now in sample.joints.items()}
@@ -102,9 +98,7 @@ class LeaderFollower:
         if self.contract.action.space == "joint_position":
             return self._by_name(names, joints)
         if self._kinematics is None:
-            raise DeviceError(
-                f"the contract {self.contract.source} wants poses: give the kinematics that make them"
-            )
+            raise DeviceError(f"the contract {self.contract.source} wants poses: give the kinematics that make them")
         q = self._by_name([name + POSITION_SUFFIX for name in self._kinematics.joint_names], joints)
         return np.concatenate([self._kinematics.pose(q), self._by_name(names[POSE_VALUES:], joints)])
 

@@ -83,10 +83,7 @@ class ScriptedLeader:
         """Return True once the joints of `t` [ns] and the objects due at it have arrived."""
         joints, objects = self._joints.newest, self._objects.newest
         return (
-            joints is not None
-            and objects is not None
-            and joints >= t
-            and objects > t - self._object_period + ROUNDING
+            joints is not None and objects is not None and joints >= t and objects > t - self._object_period + ROUNDING
         )
 
     def read(self, now: int) -> TeleopSample | None:

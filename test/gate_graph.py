@@ -42,10 +42,7 @@ class GateGraph:
         profile = qos.exchanged(10, bool(parameters.get("lockstep")))
         self._joints = node.create_publisher(JointState, self.contract.state.topic, profile)
         self._wrench = node.create_publisher(WrenchStamped, "/tool/wrench", profile)
-        self._chunks = {
-            s: node.create_publisher(JointTrajectory, f"/{s}/chunk", profile)
-            for s in ("policy", "teleop")
-        }
+        self._chunks = {s: node.create_publisher(JointTrajectory, f"/{s}/chunk", profile) for s in ("policy", "teleop")}
         kind = Float64MultiArray if command.interface == "forward" else JointTrajectory
         node.create_subscription(kind, command.topic, self._on_command, qos.reliable(100))
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.COMMAND)
@@ -74,9 +71,7 @@ class GateGraph:
 
     def _on_command(self, message: Any) -> None:
         self.commands.append(message)
-        self.q = np.array(
-            message.data if isinstance(message, Float64MultiArray) else message.points[0].positions
-        )
+        self.q = np.array(message.data if isinstance(message, Float64MultiArray) else message.points[0].positions)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.statuses += [status for status in message.status if status.name.startswith("gate_node")]
@@ -108,9 +103,7 @@ class GateGraph:
     def wait_motion(self) -> None:
         """Wait for a command from now on that moves."""
         start = len(self.commands)
-        self.ros.wait_for(
-            lambda: any(any(c.points[0].velocities) for c in self.commands[start:]), what="motion"
-        )
+        self.ros.wait_for(lambda: any(any(c.points[0].velocities) for c in self.commands[start:]), what="motion")
 
     def farther(self, *targets: np.ndarray) -> np.ndarray:
         """Return the target that is farther from where the arm is."""
@@ -120,9 +113,7 @@ class GateGraph:
         request = SetParameters.Request(parameters=[Parameter("source", value=source).to_parameter_msg()])
         return self.ros.call(SetParameters, "/gate_node/set_parameters", request).results[0]
 
-    def send_chunk(
-        self, values: np.ndarray, source: str = "policy", stamp: int | None = None, **changes: Any
-    ) -> None:
+    def send_chunk(self, values: np.ndarray, source: str = "policy", stamp: int | None = None, **changes: Any) -> None:
         now = self.ros.node.get_clock().now().nanoseconds if stamp is None else stamp
         self._chunks[source].publish(chunk_message(list(self.contract.action.names), now, values, **changes))
 
@@ -134,9 +125,7 @@ def chunk_message(names: list[str], stamp: int, values: np.ndarray, dt: float = 
     message = JointTrajectory(joint_names=names)
     message.header.stamp = to_time(stamp)
     message.points = [
-        JointTrajectoryPoint(
-            positions=array.array("d", row), time_from_start=to_duration(round((i + 1) * dt * 1e9))
-        )
+        JointTrajectoryPoint(positions=array.array("d", row), time_from_start=to_duration(round((i + 1) * dt * 1e9)))
         for i, row in enumerate(np.atleast_2d(values).tolist())
     ]
     return message

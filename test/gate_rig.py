@@ -53,9 +53,7 @@ class GateRig:
         assert self.output is not None
         return self.output
 
-    def chunk(
-        self, values: np.ndarray, dt: float = 1 / 30, age: float = 0.0, **changes: object
-    ) -> ActionChunk:
+    def chunk(self, values: np.ndarray, dt: float = 1 / 30, age: float = 0.0, **changes: object) -> ActionChunk:
         """Return a chunk of the contract's names made `age` seconds ago; values [H, D] or one row [D]."""
         action = self.contract.action
         fields = {
@@ -116,15 +114,11 @@ def assert_within_limits(rig: GateRig) -> None:
     assert (np.abs(velocities) <= limits.velocity * (1 + 1e-6)).all()
     assert (np.abs(np.diff(positions, axis=0)) <= limits.velocity * period * (1 + 1e-6)).all()
     assert (np.abs(np.diff(velocities, axis=0)) <= limits.acceleration * period * (1 + 1e-6) + 1e-9).all()
-    assert (
-        np.abs(np.diff(positions, 2, axis=0)) <= limits.acceleration * period**2 * (1 + 1e-6) + 1e-9
-    ).all()
+    assert (np.abs(np.diff(positions, 2, axis=0)) <= limits.acceleration * period**2 * (1 + 1e-6) + 1e-9).all()
     for command in rig.commands:
         assert not command.velocities[-1].any()
         assert (np.diff(command.times) > 0).all()
-        assert (command.positions >= limits.lower - 1e-9).all() and (
-            command.positions <= limits.upper + 1e-9
-        ).all()
+        assert (command.positions >= limits.lower - 1e-9).all() and (command.positions <= limits.upper + 1e-9).all()
         durations = np.diff(command.times)[:, None] / S
         assert (
             np.abs(np.diff(command.velocities, axis=0)) <= limits.acceleration * durations * (1 + 1e-6) + 1e-9

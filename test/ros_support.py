@@ -97,9 +97,7 @@ class RosTest:
         self._nodes.append(node)
         return node
 
-    def wait_for(
-        self, condition: Callable[[], Any], deadline: float = 60.0, what: str = "the condition"
-    ) -> Any:
+    def wait_for(self, condition: Callable[[], Any], deadline: float = 60.0, what: str = "the condition") -> Any:
         """Spin until ``condition()`` is true and return its value; fail after ``deadline`` seconds."""
         end = time.monotonic() + deadline
         while not (value := condition()):

@@ -45,9 +45,7 @@ def operate(
 ) -> Trial:
     """Let the operator do the trial of `seed` until its verdict; `override(phase, targets)` may tamper."""
     scene = world.reset(seed, instruction)
-    operator = ScriptedOperator(
-        world.task.name, Kinematics(URDF, world.joint_names), perturbation=perturbation
-    )
+    operator = ScriptedOperator(world.task.name, Kinematics(URDF, world.joint_names), perturbation=perturbation)
     operator.reset(seed, scene.instruction)
     trial = Trial(world)
     setpoint = world.joint_state()[0]

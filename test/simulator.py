@@ -44,7 +44,5 @@ def trajectory(stamp: int, target: list[float], after: int, names: list[str] = J
     message = JointTrajectory(joint_names=names)
     message.header.stamp = to_time(stamp)
     still = [0.0] * len(names)
-    message.points = [
-        JointTrajectoryPoint(positions=target, velocities=still, time_from_start=to_duration(after))
-    ]
+    message.points = [JointTrajectoryPoint(positions=target, velocities=still, time_from_start=to_duration(after))]
     return message

@@ -44,7 +44,9 @@ class ActionChunk:
         if values.size == 0:
             values = values.reshape(0, len(self.names))
         if values.ndim != 2 or values.shape[1] != len(self.names):
-            raise ActionError(f"chunk values have shape {list(values.shape)}, want [H, {len(self.names)}] for {self.names}")
+            raise ActionError(
+                f"chunk values have shape {list(values.shape)}, want [H, {len(self.names)}] for {self.names}"
+            )
         if self.dt <= 0.0:
             raise ActionError(f"chunk dt is {self.dt} s, want a positive number")
         values.setflags(write=False)

@@ -44,9 +44,7 @@ class ChunkCheck:
             return chunk
         age = (now - chunk.stamp) / NANOSECONDS
         if age > self._max_age:
-            raise ActionError(
-                f"stale chunk: its observation is {age:.3f} s old, at most {self._max_age:g} s allowed"
-            )
+            raise ActionError(f"stale chunk: its observation is {age:.3f} s old, at most {self._max_age:g} s allowed")
         if chunk.space != self._action.space:
             raise ActionError(f"chunk is in space '{chunk.space}', the contract's is '{self._action.space}'")
         if chunk.space == "ee_pose" and chunk.frame not in ("", self._action.frame):

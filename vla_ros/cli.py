@@ -30,9 +30,7 @@ bench_commands.register(bench_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
-Lockstep = Annotated[
-    bool, typer.Option(help="advance the simulation only when policy and gate have answered")
-]
+Lockstep = Annotated[bool, typer.Option(help="advance the simulation only when policy and gate have answered")]
 Steps = Annotated[int, typer.Option(help="grid steps between two inferences")]
 ContractName = Annotated[str, typer.Option(help="contract file, or its name in config/contracts")]
 
@@ -124,13 +122,24 @@ def collect(
     ),
     contract: ContractName = "tabletop_arm",
     lockstep: Lockstep = True,
-    resume: Annotated[bool, typer.Option("--resume", help="count what the dataset holds and go on with the next seed")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="count what the dataset holds and go on with the next seed")
+    ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="every message too, in an MCAP file beside each episode")] = False,
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate."""
     from vla_ros.ros.collect import collect as run
 
-    run(task=task, episodes=episodes, seed=seed, output=output, contract=contract, lockstep=lockstep, resume=resume, raw=raw)
+    run(
+        task=task,
+        episodes=episodes,
+        seed=seed,
+        output=output,
+        contract=contract,
+        lockstep=lockstep,
+        resume=resume,
+        raw=raw,
+    )
 
 
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
@@ -143,13 +152,9 @@ def evaluate(
     episodes: int = 50,
     seed: Seed = 1_000_000,
     lockstep: Lockstep = False,
-    instruction: Annotated[
-        str | None, typer.Option(help="say this instead of the scene's instruction")
-    ] = None,
+    instruction: Annotated[str | None, typer.Option(help="say this instead of the scene's instruction")] = None,
     report: Annotated[Path | None, typer.Option(help="write the report to this JSON file")] = None,
-    media: Annotated[
-        Path | None, typer.Option(help="folder for a video and a picture of the first trial")
-    ] = None,
+    media: Annotated[Path | None, typer.Option(help="folder for a video and a picture of the first trial")] = None,
     contract: Annotated[str, typer.Option(help="contract of the robot; default: the checkpoint's own")] = "",
     steps: Steps = STEPS,
     view: Annotated[bool, typer.Option(help="show the front camera in a window")] = False,
@@ -163,14 +168,10 @@ def demo(
     episodes: int = 10,
     seed: Seed = 1_000_000,
     task: str = "pick_place",
-    instruction: Annotated[
-        str | None, typer.Option(help="say this instead of the scene's instruction")
-    ] = None,
+    instruction: Annotated[str | None, typer.Option(help="say this instead of the scene's instruction")] = None,
     report: Annotated[Path | None, typer.Option(help="write the report to this JSON file")] = None,
     lockstep: Lockstep = True,
-    media: Annotated[
-        Path, typer.Option(help="folder for the video and the picture of the first trial")
-    ] = Path("demo"),
+    media: Annotated[Path, typer.Option(help="folder for the video and the picture of the first trial")] = Path("demo"),
     view: Annotated[bool, typer.Option(help="show the front camera in a window")] = False,
 ) -> None:
     """Run the trained policy that ships with the package on the simulated arm."""
@@ -195,9 +196,7 @@ def _evaluate(
     from vla_ros.ros.evaluate import Evaluation
     from vla_ros.ros.evaluate import evaluate as run
 
-    setting = Evaluation(
-        checkpoint, task, episodes, seed, lockstep, instruction, contract, steps, media, view
-    )
+    setting = Evaluation(checkpoint, task, episodes, seed, lockstep, instruction, contract, steps, media, view)
     result = run(setting, say=lambda line: print(line, flush=True))
     print(result.summary())
     if report:

@@ -62,9 +62,7 @@ def load_contract(path_or_name: str | Path) -> Contract:
             path = share_path(f"config/contracts/{path_or_name}.yaml")
         except VlaRosError:
             known = sorted(p.stem for p in share_path("config/contracts").glob("*.yaml"))
-            raise ContractError(
-                f"no contract '{path_or_name}'; valid: a file, or one of {', '.join(known)}"
-            ) from None
+            raise ContractError(f"no contract '{path_or_name}'; valid: a file, or one of {', '.join(known)}") from None
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -127,9 +125,7 @@ def _stream(key: str, s: Section) -> StreamSpec:
 
 def _check_shape(stream: StreamSpec, where: str) -> None:
     dims = {"image": 3, "depth": 2, "joints": 1, "wrench": 1, "taxels": 3, "text": 0}[stream.kind]
-    fixed_tail = {"image": (3,), "taxels": (3,), "wrench": (6,), "joints": (len(stream.names),)}.get(
-        stream.kind, ()
-    )
+    fixed_tail = {"image": (3,), "taxels": (3,), "wrench": (6,), "joints": (len(stream.names),)}.get(stream.kind, ())
     if len(stream.shape) != dims or (fixed_tail and stream.shape[-1:] != fixed_tail):
         want = {
             "image": "[H, W, 3]",
@@ -146,9 +142,7 @@ def _check_shape(stream: StreamSpec, where: str) -> None:
             f"{where}.align: a stream of kind '{stream.kind}' cannot be interpolated; valid: asof, nearest"
         )
     if stream.history > 1 and stream.kind not in ("wrench", "taxels"):
-        raise ContractError(
-            f"{where}.history: only wrench and taxels streams hold a history, not kind '{stream.kind}'"
-        )
+        raise ContractError(f"{where}.history: only wrench and taxels streams hold a history, not kind '{stream.kind}'")
 
 
 def _action(s: Section) -> ActionSpec:

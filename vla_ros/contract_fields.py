@@ -46,9 +46,7 @@ class Section:
         """Return an absolute ROS topic name."""
         value = self.text(key)
         if not value.startswith("/") or len(value) < 2 or " " in value:
-            raise ContractError(
-                f"{self._at(key)}: '{value}' is not an absolute topic name such as '/joint_states'"
-            )
+            raise ContractError(f"{self._at(key)}: '{value}' is not an absolute topic name such as '/joint_states'")
         return value
 
     def choice(self, key: str, valid: Sequence[str], default: str = _REQUIRED) -> str:
@@ -127,9 +125,7 @@ class Section:
         if key in self._data:
             return self._data[key]
         if default is _REQUIRED:
-            raise ContractError(
-                f"{self.where}: key '{key}' is missing; given: {', '.join(map(str, self._data))}"
-            )
+            raise ContractError(f"{self.where}: key '{key}' is missing; given: {', '.join(map(str, self._data))}")
         return default
 
     def _at(self, key: str) -> str:
@@ -138,9 +134,7 @@ class Section:
     def _number(self, value: Any, where: str, positive: bool) -> float:
         number = self._finite(value, where)
         if number < 0 or (positive and number == 0):
-            raise ContractError(
-                f"{where}: {value!r} is not a {'positive' if positive else 'non-negative'} number"
-            )
+            raise ContractError(f"{where}: {value!r} is not a {'positive' if positive else 'non-negative'} number")
         return number
 
     @staticmethod

@@ -141,9 +141,7 @@ class Contract:
         return signature
 
 
-def per_joint(
-    value: float | Mapping[str, float], joints: tuple[str, ...], what: str
-) -> npt.NDArray[np.float64]:
+def per_joint(value: float | Mapping[str, float], joints: tuple[str, ...], what: str) -> npt.NDArray[np.float64]:
     """Return one limit per joint, float64 [N]; `what` names them in the ContractError for a missing one."""
     if not isinstance(value, Mapping):
         return np.full(len(joints), float(value))

@@ -35,9 +35,7 @@ class Reference(Protocol):
         """Return joint positions `q` [N] as an action [D]."""
 
 
-def make_reference(
-    contract: Contract, kinematics: Kinematics, guard: WorkspaceGuard, period: float
-) -> Reference:
+def make_reference(contract: Contract, kinematics: Kinematics, guard: WorkspaceGuard, period: float) -> Reference:
     """Return the reference of the contract's action space."""
     if contract.action.space == "ee_pose":
         return PoseReference(contract, kinematics, guard, period)
@@ -73,9 +71,7 @@ class PoseReference:
     joints.
     """
 
-    def __init__(
-        self, contract: Contract, kinematics: Kinematics, guard: WorkspaceGuard, period: float
-    ) -> None:
+    def __init__(self, contract: Contract, kinematics: Kinematics, guard: WorkspaceGuard, period: float) -> None:
         self._kinematics, self._guard, self._period = kinematics, guard, period
         self._columns = [contract.state.names.index(name) for name in contract.action.names[7:]]
         self._lower, self._upper = kinematics.lower[self._columns], kinematics.upper[self._columns]

@@ -119,9 +119,7 @@ class Kinematics:
             error = self._error(q, goal)
         missing = f"{1000 * np.linalg.norm(error[:3]):.1f} mm and {np.linalg.norm(error[3:]):.3f} rad"
         where = np.round(np.asarray(pose, dtype=np.float64), 3).tolist()
-        raise KinematicsError(
-            f"'{self.tip}' cannot reach the pose {where}: the nearest try misses by {missing}"
-        )
+        raise KinematicsError(f"'{self.tip}' cannot reach the pose {where}: the nearest try misses by {missing}")
 
     def _keep_chain(self, full: pin.Model) -> None:
         """Freeze every joint that is not in `joint_names` or does not move the tip."""

@@ -101,9 +101,7 @@ class MotionLimits:
 
     def stop_position(self, now: Setpoint) -> FloatArray:
         """Return where braking from `now` comes to rest [N]."""
-        return np.asarray(
-            now.position + 0.5 * self.period * now.velocity * self._periods_to_rest(now.velocity)
-        )
+        return np.asarray(now.position + 0.5 * self.period * now.velocity * self._periods_to_rest(now.velocity))
 
     def _periods_to_rest(self, velocity: FloatArray) -> FloatArray:
         return np.ceil(np.abs(velocity) / self._step - ROUNDING)
@@ -117,9 +115,7 @@ class MotionLimits:
         end = (2.0 * now.velocity + 4.0 * velocity - 6.0 * mean) / self.period
         bound = self.acceleration * (1.0 + ROUNDING)
         turns = start * end < 0  # the velocity has an extreme inside the period
-        peak = now.velocity + np.where(
-            turns, 0.5 * self.period * start**2 / np.where(turns, start - end, 1.0), 0.0
-        )
+        peak = now.velocity + np.where(turns, 0.5 * self.period * start**2 / np.where(turns, start - end, 1.0), 0.0)
         stop = self.stop_position(Setpoint(position, velocity))
         return (
             (np.abs(start) <= bound)

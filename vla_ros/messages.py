@@ -66,10 +66,7 @@ def decoder_for(spec: StreamSpec, now: Callable[[], int] | None = None) -> Decod
         "taxels": taxels_from_message,
         "wrench": wrench_from_message,
         "joints": JointReader(
-            [
-                name[: -len(POSITION_SUFFIX)] if name.endswith(POSITION_SUFFIX) else name
-                for name in spec.names
-            ],
+            [name[: -len(POSITION_SUFFIX)] if name.endswith(POSITION_SUFFIX) else name for name in spec.names],
             spec.topic,
         ),
     }
@@ -185,9 +182,7 @@ def _metres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if pixels.dtype.kind == "f":
         return pixels.astype(np.float32)
     if pixels.dtype.itemsize != 2 or pixels.ndim != 2:
-        raise ObservationError(
-            f"depth pixels are {pixels.dtype} {list(pixels.shape)}, want uint16 [H, W] in mm"
-        )
+        raise ObservationError(f"depth pixels are {pixels.dtype} {list(pixels.shape)}, want uint16 [H, W] in mm")
     depth = pixels.astype(np.float32) / np.float32(1000.0)
     depth[pixels == 0] = np.nan
     return depth

@@ -112,9 +112,7 @@ class StreamBuffer:
         if self.spec.align != "asof" and index + 1 < len(self._stamps):
             if index >= 0 and self.spec.align == "interpolate":
                 return self._stamps[index], self._between(index, t)
-            if self.spec.align == "nearest" and (
-                index < 0 or self._stamps[index + 1] - t < t - self._stamps[index]
-            ):
+            if self.spec.align == "nearest" and (index < 0 or self._stamps[index + 1] - t < t - self._stamps[index]):
                 index += 1
         return (self._stamps[index], self._values[index]) if index >= 0 else None
 
@@ -151,9 +149,7 @@ class StreamBuffer:
             raise ObservationError(f"{spec.key} from {spec.topic}: dtype {array.dtype}, want uint8")
         array = array.astype(DTYPES[spec.kind], copy=False)
         if spec.kind in ("joints", "wrench", "taxels") and not np.isfinite(array).all():
-            raise ObservationError(
-                f"{spec.key} from {spec.topic}: not a finite number in {array.ravel()[:8].tolist()}"
-            )
+            raise ObservationError(f"{spec.key} from {spec.topic}: not a finite number in {array.ravel()[:8].tolist()}")
         return array
 
 
@@ -163,9 +159,7 @@ class Aligner:
     def __init__(self, contract: Contract, horizon: float = 2.0) -> None:
         self.contract = contract
         self.jumps = 0  # how often a stamp has jumped back
-        self._before: dict[
-            str, int
-        ] = {}  # streams not yet heard of since a jump: their newest stamp before it
+        self._before: dict[str, int] = {}  # streams not yet heard of since a jump: their newest stamp before it
         self.buffers = {key: StreamBuffer(spec, horizon) for key, spec in contract.observation.items()}
 
     def push(self, key: str, stamp: int, value: Any) -> None:
@@ -240,9 +234,7 @@ class Aligner:
         """Return True once every stream has the newest sample due at `t`: nothing up to `t` is still on its way."""
         for buffer in self.buffers.values():
             newest = buffer.newest
-            if newest is None or (
-                buffer.spec.kind != "text" and newest <= t - NANOSECONDS / buffer.spec.rate + 1000
-            ):
+            if newest is None or (buffer.spec.kind != "text" and newest <= t - NANOSECONDS / buffer.spec.rate + 1000):
                 return False
         return True
 
@@ -251,16 +243,17 @@ class Aligner:
         age: dict[str, float] = {}
         stamps: dict[str, int] = {}
         invalid: dict[str, str] = {}
+        unreachable: dict[str, str] = {}  # streams with nothing as old as the instant, which a late stream sets
         for key, buffer in self.buffers.items():
             sample = buffer.at(t)
             if sample is None:
-                have = len(buffer)
-                short = (
-                    f"{have} of {buffer.spec.history} samples"
-                    if have and buffer.spec.history > 1
-                    else "no data yet"
-                )
-                invalid[key] = f"{short} on {buffer.spec.topic}"
+                have, wanted, topic = len(buffer), buffer.spec.history, buffer.spec.topic
+                if have >= wanted and now != t:
+                    unreachable[key] = f"nothing from {(now - t) / NANOSECONDS * 1e3:.0f} ms ago on {topic}"
+                else:
+                    invalid[key] = (
+                        f"{have} of {wanted} samples on {topic}" if 0 < have < wanted else f"no data yet on {topic}"
+                    )
                 continue
             stamps[key], values[key] = sample
             age[key] = abs(now - stamps[key]) / NANOSECONDS
@@ -271,4 +264,4 @@ class Aligner:
                 invalid[key] = (
                     f"{silence * 1e3:.0f} ms old on {buffer.spec.topic}, at most {buffer.spec.max_age * 1e3:.0f} ms allowed"
                 )
-        return Observation(t, values, age, stamps, invalid)
+        return Observation(t, values, age, stamps, invalid | unreachable)

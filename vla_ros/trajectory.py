@@ -22,9 +22,7 @@ class Trajectory:
     Raises ActionError for wrong shapes, values that are not finite, or times that do not increase.
     """
 
-    def __init__(
-        self, times: npt.ArrayLike, positions: npt.ArrayLike, velocities: npt.ArrayLike | None = None
-    ) -> None:
+    def __init__(self, times: npt.ArrayLike, positions: npt.ArrayLike, velocities: npt.ArrayLike | None = None) -> None:
         self.times = np.array(times, dtype=np.int64)
         self.positions = np.array(positions, dtype=np.float64)
         self.velocities = None if velocities is None else np.array(velocities, dtype=np.float64)
@@ -44,12 +42,8 @@ class Trajectory:
         steps = np.diff(self.times)
         if n > 1 and steps.min() <= 0:
             index = int(np.argmax(steps <= 0)) + 1
-            raise ActionError(
-                f"trajectory point {index} is at {self.times[index]} ns, not after point {index - 1}"
-            )
-        if not np.isfinite(self.positions).all() or not (
-            self.velocities is None or np.isfinite(self.velocities).all()
-        ):
+            raise ActionError(f"trajectory point {index} is at {self.times[index]} ns, not after point {index - 1}")
+        if not np.isfinite(self.positions).all() or not (self.velocities is None or np.isfinite(self.velocities).all()):
             raise ActionError("trajectory has a position or velocity that is not a finite number")
 
     def __len__(self) -> int:

@@ -44,9 +44,7 @@ def test_names_in_another_order_reach_the_right_joints():
 
 def test_it_holds_the_last_point_after_the_end():
     jtc = controller()
-    jtc.command(
-        JOINTS, 0, [point(10 * MS, [1.0, 1.0], [2.0, 0.0]), point(20 * MS, [1.1, 1.0], [0.0, 0.0])], 0
-    )
+    jtc.command(JOINTS, 0, [point(10 * MS, [1.0, 1.0], [2.0, 0.0]), point(20 * MS, [1.1, 1.0], [0.0, 0.0])], 0)
     position, velocity = jtc.desired(10_000 * MS)
     assert position.tolist() == [1.1, 1.0]
     assert velocity.tolist() == [0.0, 0.0]
@@ -54,9 +52,7 @@ def test_it_holds_the_last_point_after_the_end():
 
 def test_velocities_of_the_points_are_met():
     jtc = controller()
-    jtc.command(
-        JOINTS, 0, [point(10 * MS, [0.1, 1.0], [3.0, -1.0]), point(20 * MS, [0.2, 1.0], [0.0, 0.0])], 0
-    )
+    jtc.command(JOINTS, 0, [point(10 * MS, [0.1, 1.0], [3.0, -1.0]), point(20 * MS, [0.2, 1.0], [0.0, 0.0])], 0)
     _, before = jtc.desired(10 * MS - 1)
     _, after = jtc.desired(10 * MS)
     assert before == pytest.approx([3.0, -1.0], abs=1e-3)
@@ -65,9 +61,7 @@ def test_velocities_of_the_points_are_met():
 
 def test_a_replacement_goes_on_from_the_desired_state_without_a_jump():
     jtc = controller()
-    jtc.command(
-        JOINTS, 0, [point(50 * MS, [0.1, 1.0], [2.0, 0.0]), point(100 * MS, [0.2, 1.0], [0.0, 0.0])], 0
-    )
+    jtc.command(JOINTS, 0, [point(50 * MS, [0.1, 1.0], [2.0, 0.0]), point(100 * MS, [0.2, 1.0], [0.0, 0.0])], 0)
     position, velocity = jtc.desired(40 * MS)
     jtc.command(JOINTS, 0, [point(50 * MS, [-0.3, 1.2], [0.0, 0.0])], 40 * MS)
     assert jtc.desired(40 * MS)[0] == pytest.approx(position)
@@ -77,10 +71,7 @@ def test_a_replacement_goes_on_from_the_desired_state_without_a_jump():
 
 def test_points_already_past_are_skipped():
     jtc = controller()
-    assert (
-        jtc.command(JOINTS, 10 * MS, [point(10 * MS, [9.0, 9.0]), point(40 * MS, [1.0, 1.0])], 30 * MS)
-        is None
-    )
+    assert jtc.command(JOINTS, 10 * MS, [point(10 * MS, [9.0, 9.0]), point(40 * MS, [1.0, 1.0])], 30 * MS) is None
     assert jtc.desired(30 * MS)[0].tolist() == [0.0, 1.0]
     assert jtc.desired(50 * MS)[0].tolist() == [1.0, 1.0]
 
@@ -148,9 +139,7 @@ def test_forward_commands_are_positions_in_the_configured_order():
     assert forward.desired(0)[0].tolist() == [0.5, 0.25]
 
 
-@pytest.mark.parametrize(
-    ("values", "reason"), [([1.0], "1 values for 2 joints"), ([float("nan"), 0.0], "not finite")]
-)
+@pytest.mark.parametrize(("values", "reason"), [([1.0], "1 values for 2 joints"), ([float("nan"), 0.0], "not finite")])
 def test_a_bad_forward_command_is_refused_and_the_old_one_held(values, reason):
     forward = ForwardController(JOINTS, [0.0, 1.0])
     refusal = forward.command(values)

@@ -62,9 +62,7 @@ def play(rig: GateRig, script: list[tuple[str, int, int]]) -> None:
         if kind in ("chunk", "jump", "nan", "huge"):
             for _ in range(max(1, ticks // 3)):
                 source = rig.gate.source or "policy"
-                refusal = rig.offer(
-                    random_chunk(rig, rng, kind), source, dt=float(rng.choice([0.01, 1 / 30, 0.1]))
-                )
+                refusal = rig.offer(random_chunk(rig, rng, kind), source, dt=float(rng.choice([0.01, 1 / 30, 0.1])))
                 assert refusal is None or kind == "nan" or not rig.gate.source
                 rig.tick(3)
             continue
@@ -191,9 +189,7 @@ def test_noisy_chunks_at_thirty_hertz_are_followed_with_less_than_two_periods_of
     start, errors = rig.now, []
 
     def wanted(t: np.ndarray) -> np.ndarray:
-        return np.tile(HOME, (len(t), 1)) + np.outer(
-            0.3 * (1 - np.cos(2.5 * t)), [1, 0.5, -0.5, 0.5, 0, 1, 0]
-        )
+        return np.tile(HOME, (len(t), 1)) + np.outer(0.3 * (1 - np.cos(2.5 * t)), [1, 0.5, -0.5, 0.5, 0, 1, 0])
 
     for k in range(300):
         if k % 3 == 0:

@@ -104,9 +104,7 @@ def test_a_chunk_in_another_frame() -> None:
     rig = GateRig("tabletop_arm_ee")
     rig.gate.select("policy")
     rig.tick()
-    assert "frame 'world', the contract's is 'base_link'" in str(
-        rig.offer(rig.commands[-1].action, frame="world")
-    )
+    assert "frame 'world', the contract's is 'base_link'" in str(rig.offer(rig.commands[-1].action, frame="world"))
 
 
 def test_a_quaternion_that_is_none() -> None:

@@ -71,9 +71,7 @@ def test_a_stale_observation_becomes_an_empty_chunk_and_the_reason_names_the_str
 
 def test_waiting_for_a_complete_observation_ends_when_the_sample_that_is_due_arrives(feed):
     results = []
-    waiter = threading.Thread(
-        target=lambda: results.append(feed.wait_complete(33 * MS, feed.epoch, lambda: False))
-    )
+    waiter = threading.Thread(target=lambda: results.append(feed.wait_complete(33 * MS, feed.epoch, lambda: False)))
     waiter.start()
     feed.push("observation.state", 20 * MS, [2.0])
     assert not results
@@ -85,9 +83,7 @@ def test_waiting_for_a_complete_observation_ends_when_the_sample_that_is_due_arr
 def test_waiting_ends_without_an_observation_when_the_clock_jumps_back(feed):
     feed.push("observation.state", 900 * MS, [2.0])
     epoch, results = feed.epoch, []
-    waiter = threading.Thread(
-        target=lambda: results.append(feed.wait_complete(2000 * MS, epoch, lambda: False))
-    )
+    waiter = threading.Thread(target=lambda: results.append(feed.wait_complete(2000 * MS, epoch, lambda: False)))
     waiter.start()
     feed.push("observation.state", 0, [0.0])
     waiter.join(timeout=30)

@@ -19,9 +19,7 @@ def test_joined_datasets_read_as_one_and_tell_their_episodes_apart(tmp_path):
     joined = JoinedDataset([tmp_path / "a", tmp_path / "b"])
     assert joined.num_frames == 12 and [e.length for e in joined.episodes] == [3, 4, 5]
     assert [e.task for e in joined.episodes] == ["left", "left", "right"]
-    np.testing.assert_array_equal(
-        joined.column("observation.state")[:, 0], [0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 3, 4]
-    )
+    np.testing.assert_array_equal(joined.column("observation.state")[:, 0], [0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 3, 4])
     assert [number_of(f) for f in joined.frames(FRONT, 2)] == [0, 1, 2, 3, 4]
     with pytest.raises(DatasetError, match=r"no episode 3; valid: 0\.\.2"):
         joined.frames(FRONT, 3)

@@ -31,9 +31,7 @@ def test_joints_keep_the_order_they_were_asked_for() -> None:
     q = np.array([0.1, 0.2, -0.3, 0.4, 0.5, -0.6, 0.01])
     assert backwards.forward(q[::-1]) == pytest.approx(KINEMATICS.forward(q))
     assert backwards.upper == pytest.approx(KINEMATICS.upper[::-1])
-    assert backwards.solve(OVER_TABLE, q[::-1]) == pytest.approx(
-        KINEMATICS.solve(OVER_TABLE, q)[::-1], abs=1e-3
-    )
+    assert backwards.solve(OVER_TABLE, q[::-1]) == pytest.approx(KINEMATICS.solve(OVER_TABLE, q)[::-1], abs=1e-3)
 
 
 def test_the_gripper_does_not_move_the_tip_and_is_left_alone() -> None:
@@ -55,9 +53,7 @@ def test_top_down_grasps_are_reached_all_over_the_table(x: float, y: float, yaw:
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    configurations, st.floats(-0.35, 0.6), st.floats(-0.5, 0.5), st.floats(0.0, 0.5), st.floats(0.001, 0.1)
-)
+@given(configurations, st.floats(-0.35, 0.6), st.floats(-0.5, 0.5), st.floats(0.0, 0.5), st.floats(0.001, 0.1))
 def test_a_step_is_bounded_and_inside_the_limits_wherever_the_goal_lies(
     q: np.ndarray, x: float, y: float, z: float, bound: float
 ) -> None:

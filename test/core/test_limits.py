@@ -101,9 +101,7 @@ def test_the_braking_path_interpolated_is_what_repeated_braking_gives() -> None:
     setpoint = Setpoint(np.array([0.1, 0.2, -0.3]), np.array([0.5, -1.3, 0.0]))
     knots, positions, velocities = limits.braking_path(setpoint)
     times = np.concatenate([[0], knots]) * round(T * 1e9)
-    path = Trajectory(
-        times, np.vstack([setpoint.position, positions]), np.vstack([setpoint.velocity, velocities])
-    )
+    path = Trajectory(times, np.vstack([setpoint.position, positions]), np.vstack([setpoint.velocity, velocities]))
     assert not velocities[-1].any()
     for k in range(int(knots[-1]) + 3):
         position, velocity = path.sample(k * round(T * 1e9))

@@ -8,9 +8,7 @@ MS = 1_000_000
 
 
 def chunk(stamp: int) -> ActionChunk:
-    return ActionChunk(
-        values=np.zeros((2, 1)), names=("a.pos",), space="joint_position", stamp=stamp, dt=1 / 30
-    )
+    return ActionChunk(values=np.zeros((2, 1)), names=("a.pos",), space="joint_position", stamp=stamp, dt=1 / 30)
 
 
 @pytest.fixture

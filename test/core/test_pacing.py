@@ -25,9 +25,7 @@ def pacer(clock: HandClock, period: float = 0.01) -> Pacer:
 
 
 def test_camera_frames_lie_exactly_on_the_thirtieth_of_a_second_grid():
-    assert [step_time(k * CAMERA_EVERY) for k in range(200)] == [
-        round(k * NANOSECONDS / 30) for k in range(200)
-    ]
+    assert [step_time(k * CAMERA_EVERY) for k in range(200)] == [round(k * NANOSECONDS / 30) for k in range(200)]
 
 
 def test_gate_ticks_lie_exactly_on_ten_milliseconds():

@@ -126,9 +126,7 @@ def test_a_corrupt_or_missing_file_is_named(broken: Path, file: str, reading: ob
 def test_a_video_that_is_too_short_is_named(broken: Path) -> None:
     folder = broken / f"videos/{FRONT}/chunk-000"
     shutil.copy(folder / "file-001.mp4", folder / "file-002.mp4")
-    with pytest.raises(
-        DatasetError, match=r"file-002.mp4' has 6 frames from 0.000 s on, the dataset says 11"
-    ):
+    with pytest.raises(DatasetError, match=r"file-002.mp4' has 6 frames from 0.000 s on, the dataset says 11"):
         Dataset(broken).frames(FRONT, 2)
 
 

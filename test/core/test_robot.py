@@ -30,9 +30,7 @@ def test_the_hardware_argument_chooses_the_ros2_control_plugin(hardware: str) ->
 
 def test_every_actuated_joint_takes_position_commands_and_reports_its_state() -> None:
     root = ET.fromstring(load_urdf(XACRO))
-    actuated = {
-        j.get("name") for j in root.findall("joint") if j.get("type") != "fixed" and j.find("mimic") is None
-    }
+    actuated = {j.get("name") for j in root.findall("joint") if j.get("type") != "fixed" and j.find("mimic") is None}
     commanded = {
         joint.get("name")
         for joint in root.findall("ros2_control/joint")
@@ -60,9 +58,7 @@ def test_every_moving_link_has_a_mass_and_every_joint_its_limits() -> None:
 def test_check_urdf_accepts_the_expanded_robot(tmp_path: Path, hardware: str) -> None:
     file = tmp_path / "arm.urdf"
     file.write_text(load_urdf(XACRO, hardware=hardware), encoding="utf-8")
-    result = subprocess.run(
-        ["check_urdf", str(file)], capture_output=True, text=True, timeout=30, check=False
-    )
+    result = subprocess.run(["check_urdf", str(file)], capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 0, result.stderr
     assert "root Link: base_link" in result.stdout
 
@@ -87,9 +83,7 @@ def test_a_missing_file_is_named() -> None:
         ("d.urdf.xacro", "<robot xmlns:xacro='x'><xacro:nonsense/></robot>", "xacro cannot expand"),
     ],
 )
-def test_a_file_that_is_no_robot_is_refused_in_one_line(
-    tmp_path: Path, name: str, text: str, message: str
-) -> None:
+def test_a_file_that_is_no_robot_is_refused_in_one_line(tmp_path: Path, name: str, text: str, message: str) -> None:
     file = tmp_path / name
     file.write_text(text, encoding="utf-8")
     with pytest.raises(VlaRosError, match=message) as error:

@@ -41,9 +41,7 @@ def test_the_same_seed_gives_the_same_scene_and_another_seed_another(task: str) 
 def test_each_colour_is_asked_for_and_its_objects_cover_twenty_by_twenty_five_centimetres(task: str) -> None:
     drawn = scenes(task)
     for colour in COLOURS:
-        places = np.array(
-            [scene.objects[scene.target][:2] for scene in drawn if scene.target.startswith(colour)]
-        )
+        places = np.array([scene.objects[scene.target][:2] for scene in drawn if scene.target.startswith(colour)])
         assert len(places) > 40
         extent = np.ptp(places, axis=0)
         assert extent[0] >= 0.20 and extent[1] >= 0.25
@@ -195,15 +193,11 @@ def test_a_verdict_counts_only_after_it_has_held_and_then_stays() -> None:
 
 
 def test_an_unknown_task_is_refused_with_the_valid_ones() -> None:
-    with pytest.raises(
-        SimulationError, match=r"unknown task 'pick_plce' \(did you mean 'pick_place'\?\).*reach"
-    ):
+    with pytest.raises(SimulationError, match=r"unknown task 'pick_plce' \(did you mean 'pick_place'\?\).*reach"):
         get_task("pick_plce")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "pick up the cube", "put the red cube beside the blue cube", "fired up"]
-)
+@pytest.mark.parametrize("text", ["", "pick up the cube", "put the red cube beside the blue cube", "fired up"])
 def test_an_instruction_must_name_exactly_one_colour(text: str) -> None:
     with pytest.raises(SimulationError, match="exactly one colour of red, green, blue"):
         colour_in(text)

@@ -149,10 +149,7 @@ def test_the_scripted_leader_begins_anew(event: str) -> None:
     see(leader, stamp, 1.0)
     again = leader.read(stamp)
     assert again is not None and again.joints["a"] == 0.0 and len(operator.begun) == 2
-    assert (
-        operator.begun[1]
-        == {"restart": (7, "go"), "new instruction": (3, "stop"), "clock back": (3, "go")}[event]
-    )
+    assert operator.begun[1] == {"restart": (7, "go"), "new instruction": (3, "stop"), "clock back": (3, "go")}[event]
 
 
 @pytest.mark.parametrize("first", ["joints", "objects"])

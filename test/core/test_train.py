@@ -105,7 +105,9 @@ def test_a_training_may_begin_with_a_checkpoint_and_still_be_resumed(tmp_path: P
     for name in whole:
         np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
     assert any(not np.array_equal(first[name], whole[name]) for name in first)
-    normalisers = [(tmp_path / name / "out" / "normaliser.safetensors").read_bytes() for name in ("first", "whole", "parts")]
+    normalisers = [
+        (tmp_path / name / "out" / "normaliser.safetensors").read_bytes() for name in ("first", "whole", "parts")
+    ]
     assert len(set(normalisers)) == 1
     file = policy_file(tmp_path, TINY.replace("chunk: 6", "chunk: 5"))
     with pytest.raises(CheckpointError, match="is of another model than the policy file's"):

@@ -212,9 +212,7 @@ def test_depth_and_camera_info_put_the_cubes_where_they_are(world: World, camera
         if len(rows) < 60:
             continue  # out of this picture
         z = depth[rows, columns]
-        rays = np.stack(
-            [(columns - info["cx"]) / info["fx"], (rows - info["cy"]) / info["fy"], np.ones(len(z))]
-        )
+        rays = np.stack([(columns - info["cx"]) / info["fx"], (rows - info["cy"]) / info["fy"], np.ones(len(z))])
         points = base_to_optical(world, camera) @ np.vstack([rays * z, np.ones(len(z))])
         cube = world.objects()[name]
         inside = np.abs(points[:3] - cube[:3, None]).max(axis=0) < 0.02 * 1.42 + 0.004

@@ -58,9 +58,7 @@ def test_data_tables_have_the_columns_and_types_of_the_features(root: Path) -> N
     assert parquet.metadata.row_group(0).column(0).compression == "SNAPPY"
     types = {name: table.schema.field(name).type for name in table.column_names}
     assert FRONT not in types
-    assert (
-        types["timestamp"] == pa.float32() and types["index"] == pa.int64() and types["success"] == pa.bool_()
-    )
+    assert types["timestamp"] == pa.float32() and types["index"] == pa.int64() and types["success"] == pa.bool_()
     assert types["action"] == pa.list_(pa.float32(), 2) and types["sync.stamp"] == pa.list_(pa.int64(), 4)
     assert types[WRENCH] == pa.list_(pa.list_(pa.float32()))
     assert table["index"].to_pylist() == list(range(10, 17))
@@ -165,9 +163,7 @@ def test_a_feature_of_one_number_is_taken_as_a_number_or_as_a_list_of_one(tmp_pa
         ({FRONT: np.zeros((48, 64, 3))}, "'observation.images.front' is float64"),
     ],
 )
-def test_a_malformed_row_is_refused_and_not_added(
-    tmp_path: Path, change: dict[str, object], message: str
-) -> None:
+def test_a_malformed_row_is_refused_and_not_added(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with DatasetWriter(tmp_path / "set", small_contract()) as writer:
         writer.start_episode("do it")
         bad = {key: value for key, value in (row(0) | change).items() if value is not None}
@@ -187,9 +183,7 @@ def test_an_episode_whose_video_does_not_match_its_rows_is_not_saved(
         for k in range(6):
             writer.add_frame(row(k))
         encode = VideoEncoder._encode
-        monkeypatch.setattr(
-            VideoEncoder, "_encode", lambda self, c, s, f: self.written < 5 and encode(self, c, s, f)
-        )
+        monkeypatch.setattr(VideoEncoder, "_encode", lambda self, c, s, f: self.written < 5 and encode(self, c, s, f))
         for k in range(6, 12):
             writer.add_frame(row(k))
         with pytest.raises(DatasetError, match=r"has \d+ frames for 12 rows"):

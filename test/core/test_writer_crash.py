@@ -36,9 +36,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("moves", [-1, 0, 1, 3, 5])
-def test_a_kill_while_recording_or_committing_costs_at_most_the_running_episode(
-    tmp_path: Path, moves: int
-) -> None:
+def test_a_kill_while_recording_or_committing_costs_at_most_the_running_episode(tmp_path: Path, moves: int) -> None:
     root = tmp_path / "set"
     record(root, (6, 5))
     paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]

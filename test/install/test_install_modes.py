@@ -75,9 +75,7 @@ def test_a_node_starts_and_stops_at_ctrl_c(installation: Installation, ros: RosT
         command = ["python3", "-m", "vla_ros.ros.nodes.gate_node"]
     environment = installation.environment | {"ROS_DOMAIN_ID": str(ros.domain_id)}
     with open(tmp_path / "output", "w+") as output:
-        node = lifeline.start(
-            installation.command(*command), environment, cwd=tmp_path, stdout=output, stderr=output
-        )
+        node = lifeline.start(installation.command(*command), environment, cwd=tmp_path, stdout=output, stderr=output)
         try:
             ros.wait_for(
                 lambda: node.poll() is not None or "gate_node" in ros.node.get_node_names(),

@@ -14,9 +14,7 @@ from vla_ros.ros.bench import gate, transport
 from vla_ros.ros.bench_standins import STAGES
 
 
-def test_the_gates_period_is_printed_idle_and_under_load(
-    ros_domain: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_gates_period_is_printed_idle_and_under_load(ros_domain: int, capsys: pytest.CaptureFixture[str]) -> None:
     gate(seconds=1.0, load=1)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[1:]] == ["0 busy threads", "1 busy threads"]

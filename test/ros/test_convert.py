@@ -68,9 +68,7 @@ def test_every_colour_encoding_decodes_to_rgb(image: np.ndarray, pad: int):
         "bgra8": np.concatenate([image[:, :, ::-1], alpha], axis=2),
     }
     for encoding, data in sent.items():
-        np.testing.assert_array_equal(
-            rgb_from_message(padded(image_to_message(0, "", data, encoding), pad)), image
-        )
+        np.testing.assert_array_equal(rgb_from_message(padded(image_to_message(0, "", data, encoding), pad)), image)
     grey = rgb_from_message(padded(image_to_message(0, "", image[:, :, 0], "mono8"), pad))
     np.testing.assert_array_equal(grey, np.repeat(image[:, :, :1], 3, axis=2))
 
@@ -114,9 +112,7 @@ def test_compressed_images_are_decoded_to_rgb_and_depth():
     png = array.array("B", cv2.imencode(".png", image[:, :, ::-1])[1].tobytes())
     np.testing.assert_array_equal(rgb_from_message(CompressedImage(format="png", data=png)), image)
     depth = array.array("B", cv2.imencode(".png", np.full((2, 2), 1250, np.uint16))[1].tobytes())
-    assert depth_from_message(CompressedImage(format="16UC1; png", data=depth)) == pytest.approx(
-        np.full((2, 2), 1.25)
-    )
+    assert depth_from_message(CompressedImage(format="16UC1; png", data=depth)) == pytest.approx(np.full((2, 2), 1.25))
     with pytest.raises(ObservationError, match="format 'jpeg' and 3 bytes is not readable"):
         rgb_from_message(CompressedImage(format="jpeg", data=array.array("B", [1, 2, 3])))
 

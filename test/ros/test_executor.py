@@ -36,18 +36,14 @@ def spin_until(executor: Any, condition: Any, deadline: float = 10.0) -> None:
         executor.spin_once(timeout_sec=0.05)
 
 
-def test_messages_of_several_topics_arrive_in_the_order_of_each(
-    ros: RosTest, draining: tuple[Any, Any]
-) -> None:
+def test_messages_of_several_topics_arrive_in_the_order_of_each(ros: RosTest, draining: tuple[Any, Any]) -> None:
     from std_msgs.msg import Int32
 
     node, executor = draining
     got: dict[str, list[int]] = {"/a": [], "/b": []}
     publishers = {}
     for topic in got:
-        node.create_subscription(
-            Int32, topic, lambda message, topic=topic: got[topic].append(message.data), 200
-        )
+        node.create_subscription(Int32, topic, lambda message, topic=topic: got[topic].append(message.data), 200)
         publishers[topic] = ros.node.create_publisher(Int32, topic, 200)
     spin_until(executor, lambda: all(p.get_subscription_count() for p in publishers.values()))
     for k in range(100):
@@ -57,9 +53,7 @@ def test_messages_of_several_topics_arrive_in_the_order_of_each(
     assert all(numbers == list(range(100)) for numbers in got.values())
 
 
-def test_timers_services_and_parameters_work_while_messages_pour_in(
-    ros: RosTest, draining: tuple[Any, Any]
-) -> None:
+def test_timers_services_and_parameters_work_while_messages_pour_in(ros: RosTest, draining: tuple[Any, Any]) -> None:
     from rcl_interfaces.srv import GetParameters
     from std_msgs.msg import Int32
     from std_srvs.srv import Trigger
@@ -69,9 +63,7 @@ def test_timers_services_and_parameters_work_while_messages_pour_in(
     node.create_timer(0.02, lambda: ticks.append(time.monotonic()))
     node.create_subscription(Int32, "/pour", lambda message: None, 10)
     pour = ros.node.create_publisher(Int32, "/pour", 10)
-    node.create_service(
-        Trigger, "/ask", lambda request, response: Trigger.Response(success=True, message="yes")
-    )
+    node.create_service(Trigger, "/ask", lambda request, response: Trigger.Response(success=True, message="yes"))
     clients = [
         ros.node.create_client(Trigger, "/ask"),
         ros.node.create_client(GetParameters, "/drained/get_parameters"),
@@ -98,9 +90,7 @@ def test_a_node_can_call_a_service_and_await_it(ros: RosTest, draining: tuple[An
     from std_srvs.srv import Trigger
 
     node, executor = draining
-    ros.node.create_service(
-        Trigger, "/answer", lambda request, response: Trigger.Response(success=True, message="42")
-    )
+    ros.node.create_service(Trigger, "/answer", lambda request, response: Trigger.Response(success=True, message="42"))
     client = node.create_client(Trigger, "/answer")
     answers: list[str] = []
 

@@ -96,9 +96,7 @@ def test_a_source_process_killed_by_sigkill_leaves_the_arm_held_and_a_new_one_re
             os.environ.get("PYTHONPATH", ""),
         ]
         environment = child_environment() | {"PYTHONPATH": os.pathsep.join(paths)}
-        return lifeline.start(
-            [sys.executable, "-c", SOURCE_PROCESS, *map(str, target.tolist())], environment
-        )
+        return lifeline.start([sys.executable, "-c", SOURCE_PROCESS, *map(str, target.tolist())], environment)
 
     assert gate.set_source("policy").successful
     gate.wait_state("waiting for a chunk from 'policy'")
@@ -120,9 +118,7 @@ def test_a_chunk_that_is_not_a_number_is_refused_with_the_reason(gate: GateGraph
     gate.wait_at_rest()
     before, refused = gate.q.copy(), int(gate.values["refused chunks"])
     gate.send_chunk(np.full((5, 7), np.nan))
-    gate.ros.wait_for(
-        lambda: int(gate.values["refused chunks"]) == refused + 1, what="the refusal in diagnostics"
-    )
+    gate.ros.wait_for(lambda: int(gate.values["refused chunks"]) == refused + 1, what="the refusal in diagnostics")
     assert "not finite" in gate.values["last refusal"]
     assert gate.q == pytest.approx(before)
     assert gate.state.startswith("hold")
@@ -207,7 +203,9 @@ def test_of_a_stop_that_is_released_nothing_more_is_said(ros: RosTest) -> None:
     contract = load_contract("tabletop_arm")
     report = GateReport(ros.node, Gate(contract, Kinematics.of(contract), 0.01, sources=("policy",)), "")
     said = ros.collect(DiagnosticArray, "/diagnostics")
-    first, last, idle = (GateOutput(0, *what, "", None) for what in (("estop", "first"), ("estop", "last"), ("idle", "")))
+    first, last, idle = (
+        GateOutput(0, *what, "", None) for what in (("estop", "first"), ("estop", "last"), ("idle", ""))
+    )
     ros.wait_for(lambda: [report.tick(first), report.publish(), said][-1], 20, "word of the first stop")
     report.tick(last)
     report.forget()

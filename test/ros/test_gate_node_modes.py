@@ -46,9 +46,7 @@ def test_on_ctrl_c_it_brakes_and_then_ends_with_exit_code_0(ros: RosTest) -> Non
 
 def test_a_contract_with_an_unknown_key_ends_it_with_one_line(ros: RosTest, tmp_path: Path) -> None:
     contract = tmp_path / "wrong.yaml"
-    contract.write_text(
-        load_contract("tabletop_arm").text.replace("robot: tabletop_arm", "robt: tabletop_arm")
-    )
+    contract.write_text(load_contract("tabletop_arm").text.replace("robot: tabletop_arm", "robt: tabletop_arm"))
     from vla_ros.errors import GraphError
     from vla_ros.ros.graph import NodeSpec
     from vla_ros.ros.up import Graph
@@ -95,6 +93,4 @@ def test_in_lockstep_each_tick_is_answered_once_and_waits_for_the_due_chunk(ros:
         gate.q = HOME + [0.4, 0, 0, 0, 0, 0, 0]
         gate.publish_sensors(0)  # the simulator was reset
         ros.wait_for(lambda: answered(0), what="the answer after the reset")
-        assert list(gate.commands[-1].points[0].positions) == pytest.approx(
-            (HOME + [0.4, 0, 0, 0, 0, 0, 0]).tolist()
-        )
+        assert list(gate.commands[-1].points[0].positions) == pytest.approx((HOME + [0.4, 0, 0, 0, 0, 0, 0]).tolist())

@@ -45,9 +45,7 @@ def test_every_node_has_its_module():
 
 
 def test_parameters_keep_their_types_on_the_command_line():
-    spec = next(
-        s for s in bring_up(task="it's", seed=7, instruction="", lockstep=True) if s.name == "mujoco_node"
-    )
+    spec = next(s for s in bring_up(task="it's", seed=7, instruction="", lockstep=True) if s.name == "mujoco_node")
     line = command_line(spec)
     assert "task:='it''s'" in line
     assert "seed:=7" in line
@@ -65,9 +63,7 @@ def test_the_launch_file_is_one_short_list_of_described_arguments():
     assert len(text.splitlines()) < 80
     tree = ast.parse(text)
     imported = {
-        node.module.split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module
+        node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
     }
     assert imported <= {"launch", "launch_ros", "vla_ros"}
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]

@@ -131,9 +131,7 @@ def test_a_node_starts_nothing_that_has_its_own_lifeline(launcher: Launcher) -> 
     launcher.wait_said("inherited None")
 
 
-def test_a_node_started_by_hand_does_not_care_about_its_standard_input(
-    tmp_path: Path, ros_domain: int
-) -> None:
+def test_a_node_started_by_hand_does_not_care_about_its_standard_input(tmp_path: Path, ros_domain: int) -> None:
     log = tmp_path / "log"
     with log.open("wb") as output:
         node = subprocess.Popen(

@@ -30,9 +30,7 @@ class Gate:
         self._read = JointReader(JOINTS)
         self._commands = ros.node.create_publisher(JointTrajectory, COMMANDS, qos.exchanged(10, True))
         self.grants = ros.node.create_publisher(Time, "/sim/run_until", qos.COMMAND)
-        ros.node.create_subscription(
-            JointState, "/joint_states", self._on_joints, qos.sensor(300, reliable=True)
-        )
+        ros.node.create_subscription(JointState, "/joint_states", self._on_joints, qos.sensor(300, reliable=True))
 
     def _on_joints(self, message: JointState) -> None:
         stamp, q = from_time(message.header.stamp), self._read(message)

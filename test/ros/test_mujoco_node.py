@@ -160,8 +160,6 @@ def test_a_contract_with_a_joint_that_the_urdf_lacks_is_refused(ros_domain: int,
     contract.write_text(source.read_text().replace("elbow.pos", "knee.pos"))
     with (
         Graph([simulator(contract=str(contract))], tmp_path / "log") as graph,
-        pytest.raises(
-            GraphError, match=r"ended with exit code 1: vla_ros: .*joint 'knee' is not in .*valid: .*elbow"
-        ),
+        pytest.raises(GraphError, match=r"ended with exit code 1: vla_ros: .*joint 'knee' is not in .*valid: .*elbow"),
     ):
         graph.wait_ready()

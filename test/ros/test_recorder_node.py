@@ -53,9 +53,7 @@ class Streams:
             GATE: JointTrajectory,
         }
         reliable = qos.reliable(1000)
-        self.publishers = {
-            key: ros.node.create_publisher(types[key], topics[key], reliable) for key in topics
-        }
+        self.publishers = {key: ros.node.create_publisher(types[key], topics[key], reliable) for key in topics}
         self.text = ros.node.create_publisher(String, "/instruction", qos.LATCHED)
         self.text.publish(String(data="do it"))
 
@@ -107,9 +105,7 @@ class Streams:
             return image_to_message(stamp, "left", np.full((2, 2, 3), t, dtype=np.float32), "32FC3")
         message = JointTrajectory(joint_names=["b.pos", "a.pos"])
         message.header.stamp = to_time(stamp)
-        point = JointTrajectoryPoint(
-            positions=[0.0, 10 + t + 0.02], time_from_start=to_duration(SECOND // 50)
-        )
+        point = JointTrajectoryPoint(positions=[0.0, 10 + t + 0.02], time_from_start=to_duration(SECOND // 50))
         message.points = [point]
         return message
 
@@ -140,9 +136,7 @@ def command(ros: RosTest, name: str) -> Any:
 
 def started(ros: RosTest) -> int:
     """Start as soon as the recorder has taken in what was published; return the first row's time."""
-    answer = ros.wait_for(
-        lambda: (a := command(ros, "start")).success and a, what="the start of the recording"
-    )
+    answer = ros.wait_for(lambda: (a := command(ros, "start")).success and a, what="the start of the recording")
     return int(json.loads(answer.message)["first"])
 
 
@@ -169,9 +163,7 @@ def test_an_episode_holds_what_was_published(ros: RosTest, recorder: tuple[Strea
     assert data.episodes[0].task == "do it" and data.episodes[0].success
 
 
-def test_refusals_name_the_stream_or_the_valid_commands(
-    ros: RosTest, recorder: tuple[Streams, Any, Path]
-) -> None:
+def test_refusals_name_the_stream_or_the_valid_commands(ros: RosTest, recorder: tuple[Streams, Any, Path]) -> None:
     streams, _, root = recorder
     streams.dead = {FRONT}
     streams.run(0.3)

@@ -39,9 +39,7 @@ class Scene:
         self.text = ros.node.create_publisher(String, "/instruction", qos.LATCHED)
         self.chunks: list[JointTrajectory] = ros.collect(JointTrajectory, "/teleop/chunk", 200)
         subscribed = (self.joints, self.objects, self.text)
-        ros.wait_for(
-            lambda: all(p.get_subscription_count() for p in subscribed), what="teleop_node's subscriptions"
-        )
+        ros.wait_for(lambda: all(p.get_subscription_count() for p in subscribed), what="teleop_node's subscriptions")
         ros.wait_for(lambda: ros.node.count_publishers("/teleop/chunk"), what="teleop_node's publisher")
 
     def say(self, text: str) -> None:
@@ -95,17 +93,13 @@ def test_chunks_come_at_the_grid_times_with_positive_times_and_the_contracts_nam
     chunks = scene.received(7)
     assert times(chunks) == [round(k * SECOND / 30) for k in range(7)]
     assert list(chunks[0].joint_names) == [f"{name}.pos" for name in JOINTS]
-    assert all(
-        p.time_from_start.nanosec > 0 and len(chunk.points) >= 2 for chunk in chunks for p in chunk.points
-    )
+    assert all(p.time_from_start.nanosec > 0 and len(chunk.points) >= 2 for chunk in chunks for p in chunk.points)
     path = np.array([chunk.points[0].positions for chunk in chunks])
     assert np.abs(path[0] - np.array(list(HOME.values()))).max() < 0.02, "it begins where the arm is"
     assert np.abs(path[-1] - path[0]).max() > 0.002, "it moves"
 
 
-def test_it_says_hold_until_it_knows_what_to_do_and_while_the_clutch_is_open(
-    ros: RosTest, scene: Scene
-) -> None:
+def test_it_says_hold_until_it_knows_what_to_do_and_while_the_clutch_is_open(ros: RosTest, scene: Scene) -> None:
     from rcl_interfaces.srv import SetParameters
     from rclpy.parameter import Parameter
 

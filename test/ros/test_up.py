@@ -98,9 +98,7 @@ def up(*arguments: str, log: Path) -> subprocess.Popen[bytes]:
     code = "import sys; from vla_ros.ros.graph import bring_up; from vla_ros.ros.up import run_up; "
     code += f"sys.exit(run_up(bring_up({', '.join(arguments)})))"
     with log.open("wb") as output:
-        return lifeline.start(
-            [sys.executable, "-c", code], child_environment(), stdout=output, stderr=output, cwd=ROOT
-        )
+        return lifeline.start([sys.executable, "-c", code], child_environment(), stdout=output, stderr=output, cwd=ROOT)
 
 
 def children(pid: int) -> list[int]:
@@ -108,9 +106,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_on_up_exits_with_0_and_leaves_no_process(
-    ros_domain: int, tmp_path: Path, number: signal.Signals
-):
+def test_ctrl_c_on_up_exits_with_0_and_leaves_no_process(ros_domain: int, tmp_path: Path, number: signal.Signals):
     log = tmp_path / "log"
     process = up("task='reach'", log=log)
     wait_until(lambda: "all nodes are active" in log.read_text(), 120.0)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,15 +32,11 @@ MODULE = "vla_ros.ros.nodes."
 def run(node: str, **parameters: bool | int | float | str) -> subprocess.CompletedProcess[str]:
     """Run a node that is expected to refuse its configuration."""
     spec = NodeSpec(node, MODULE + node, parameters)
-    return subprocess.run(
-        command_line(spec), env=child_environment(), capture_output=True, text=True, timeout=120
-    )
+    return subprocess.run(command_line(spec), env=child_environment(), capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("node", ["gate_node", "mujoco_node", "policy_node", "recorder_node"])
-def test_a_contract_with_an_unknown_key_is_refused_in_one_line(
-    node: str, ros_domain: int, tmp_path: Path
-) -> None:
+def test_a_contract_with_an_unknown_key_is_refused_in_one_line(node: str, ros_domain: int, tmp_path: Path) -> None:
     contract = changed_contract(tmp_path, {"limits/velocty": 1.0})
     extra = {
         "policy_node": {"checkpoint": str(share_path(SHIPPED))},
@@ -58,17 +55,13 @@ def test_a_contract_with_an_unknown_key_is_refused_in_one_line(
 
 def test_a_joint_missing_from_the_urdf_is_refused_in_one_line(ros_domain: int, tmp_path: Path) -> None:
     names = [n.replace("elbow", "elbo") for n in load_contract("tabletop_arm").action.names]
-    contract = changed_contract(
-        tmp_path, {"observation/observation.state/names": names, "action/names": names}
-    )
+    contract = changed_contract(tmp_path, {"observation/observation.state/names": names, "action/names": names})
     result = run("gate_node", contract=str(contract))
     assert result.returncode == 1
     assert "joint 'elbo' is not in" in result.stderr.strip().splitlines()[-1]
 
 
-def test_a_checkpoint_for_another_contract_is_refused_before_anything_moves(
-    ros_domain: int, tmp_path: Path
-) -> None:
+def test_a_checkpoint_for_another_contract_is_refused_before_anything_moves(ros_domain: int, tmp_path: Path) -> None:
     contract = changed_contract(tmp_path, {"observation/observation.wrench.tool/history": 8})
     result = run("policy_node", contract=str(contract), checkpoint=str(share_path(SHIPPED)))
     assert result.returncode == 1
@@ -113,11 +106,14 @@ class Watch:
 
 
 @contextmanager
-def acting_graph(contract: str) -> Iterator[Graph]:
-    """Bring up the shipped policy driving the simulated arm in real time."""
-    specs = bring_up(
-        contract=contract, task="pick_place", seed=4, checkpoint=str(share_path(SHIPPED)), source="policy"
-    )
+def acting_graph(contract: str, simulated: str = "") -> Iterator[Graph]:
+    """Bring up the shipped policy driving the simulated arm, which publishes as the contract `simulated` says."""
+    specs = bring_up(contract=contract, task="pick_place", seed=4, checkpoint=str(share_path(SHIPPED)), source="policy")
+    if simulated:
+        specs = [
+            replace(spec, parameters={**spec.parameters, "contract": simulated}) if spec.name == "mujoco_node" else spec
+            for spec in specs
+        ]
     with Graph(specs) as graph:
         graph.wait_ready(120.0)
         yield graph
@@ -129,14 +125,14 @@ def test_a_camera_that_stops_makes_the_arm_hold_and_diagnostics_name_it(ros: Ros
     from vla_ros.ros.qos import COMMAND, SENSOR
 
     topic = "/relayed/image_raw"
-    contract = changed_contract(tmp_path, {"observation/observation.images.front/topic": topic})
+    contract = changed_contract(
+        tmp_path, {"observation/observation.images.front/topic": topic}, str(patient_contract(tmp_path))
+    )
     publisher = ros.node.create_publisher(Image, topic, COMMAND)
     relay = ros.node.create_subscription(Image, "/front_camera/color/image_raw", publisher.publish, SENSOR)
     watch = Watch(ros)
-    with acting_graph(str(contract)):
-        ros.wait_for(
-            lambda: watch.last("gate_node") == "active" and watch.commands, 120, "the policy driving the arm"
-        )
+    with acting_graph(str(contract), simulated="tabletop_arm"):
+        ros.wait_for(lambda: watch.last("gate_node") == "active" and watch.commands, 120, "the policy driving the arm")
         ros.node.destroy_subscription(relay)
         ros.wait_for(lambda: watch.last("gate_node").startswith("hold"), 30, "the gate holding")
         ros.wait_for(lambda: topic in watch.last("policy_node"), 30, "diagnostics naming the stream")
@@ -165,9 +161,7 @@ def test_a_killed_policy_makes_the_arm_hold_in_the_quiet_time_and_a_new_one_resu
     assert quiet == 0.3
     watch = Watch(ros)
     with acting_graph(str(patient_contract(tmp_path))) as graph:
-        ros.wait_for(
-            lambda: watch.last("gate_node") == "active" and watch.commands, 120, "the policy driving the arm"
-        )
+        ros.wait_for(lambda: watch.last("gate_node") == "active" and watch.commands, 120, "the policy driving the arm")
         watch.holds.clear()
         os.kill(graph.pid("policy_node"), signal.SIGKILL)
         ros.wait_for(lambda: watch.holds, 60, "the gate holding")

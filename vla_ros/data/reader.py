@@ -155,10 +155,7 @@ class Dataset:
 
     def _column(self, key: str, feature: Feature, episode: int | None) -> npt.NDArray[Any]:
         chosen = self._episodes if episode is None else [self._chosen(episode)]
-        parts = [
-            self._rows(key, feature, self.rows_file(e))
-            for e in _first_of_file(chosen)
-        ]
+        parts = [self._rows(key, feature, self.rows_file(e)) for e in _first_of_file(chosen)]
         if not parts:
             return np.zeros((0, *(feature.shape if feature.shape != (1,) else ())), dtype=feature.dtype)
         values = np.concatenate(parts)

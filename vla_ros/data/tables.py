@@ -47,9 +47,7 @@ def to_numpy(column: pa.ChunkedArray, feature: Feature) -> npt.NDArray[Any]:
 
 
 @contextmanager
-def opened_table(
-    path: Path, columns: Sequence[str] | None = None
-) -> Iterator[tuple[pq.ParquetFile, list[str] | None]]:
+def opened_table(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[pq.ParquetFile, list[str] | None]]:
     """Open a parquet file and give it with the columns to read, None for all.
 
     Raises DatasetError naming the file when it is missing or corrupt, or lacks a column; also for what is read inside.

@@ -38,7 +38,9 @@ class _Listener:
             self.heard.set()
 
 
-def realtime(checkpoint: Path, seconds: float = 30.0, task: str = "pick_place", seed: int = 0, steps: int = STEPS) -> None:
+def realtime(
+    checkpoint: Path, seconds: float = 30.0, task: str = "pick_place", seed: int = 0, steps: int = STEPS
+) -> None:
     """Run policy, gate and simulated arm in real time for `seconds` and print how each kept its rate."""
     print(machine())
     contract = str(checkpoint / "contract.yaml")

@@ -104,15 +104,11 @@ class StandInPolicy:
         self._inwards = TOGGLE
         self._base: npt.NDArray[np.float64] | None = None
         self._last, self._count = 0, 0
-        self._toggled: int | None = (
-            None  # capture stamp of the observation that moved the gripper, until it moves
-        )
+        self._toggled: int | None = None  # capture stamp of the observation that moved the gripper, until it moves
         self.latencies: dict[str, list[float]] = {stage: [] for stage in STAGES}  # [s] since the capture stamp
         self.commands, self.reason = 0, ""  # how many there were, and why the last observation is of no use
         self._chunks = node.create_publisher(JointTrajectory, "/policy/chunk", qos.COMMAND)
-        node.create_subscription(
-            JointTrajectory, contract.action.command.topic, self._on_command, qos.COMMAND
-        )
+        node.create_subscription(JointTrajectory, contract.action.command.topic, self._on_command, qos.COMMAND)
         observe(node, contract, self._feed, on_sample=self._on_sample)  # type: ignore[arg-type]
 
     def act(self, deadline: float) -> None:
@@ -140,9 +136,7 @@ class StandInPolicy:
     def _predict(self, observation: Observation) -> ActionChunk:
         if self._base is None:
             state = np.asarray(observation.values[self._contract.state.key], dtype=np.float64)
-            self._base = state[
-                [self._contract.state.names.index(name) for name in self._contract.action.names]
-            ]
+            self._base = state[[self._contract.state.names.index(name) for name in self._contract.action.names]]
             if self._base[-1] > self._middle:  # at the end of its range it could not go further
                 self._inwards = -TOGGLE
             self._base[-1] += 2 * self._inwards

@@ -33,9 +33,7 @@ def chunk_to_message(chunk: ActionChunk) -> JointTrajectory:
     return message
 
 
-def chunk_from_message(
-    message: JointTrajectory, space: str | None = None, dt: float = 1.0 / 30.0
-) -> ActionChunk:
+def chunk_from_message(message: JointTrajectory, space: str | None = None, dt: float = 1.0 / 30.0) -> ActionChunk:
     """Return the chunk of a message.
 
     space: the action space, by default told from the names (``ee.`` makes a pose). dt: of an empty chunk [s].

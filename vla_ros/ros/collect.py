@@ -127,9 +127,7 @@ def collect(
 class Recording:
     """Conducts one episode after another on the running graph. `reason`: why the last one was not saved."""
 
-    def __init__(
-        self, driver: TrialDriver, setting: Collection, limit: float, alive: Callable[[], None]
-    ) -> None:
+    def __init__(self, driver: TrialDriver, setting: Collection, limit: float, alive: Callable[[], None]) -> None:
         self._driver, self._setting, self._limit, self._alive = driver, setting, limit, alive
         self._moved = threading.Condition()
         self._filled = self._target = -1  # [ns] of the recording, and what has been granted
@@ -223,9 +221,7 @@ class Recording:
             if now != last:
                 since, last = time.monotonic(), now
             elif time.monotonic() - since > self._driver.progress_deadline:
-                raise GraphError(
-                    f"recording stands still at {now[1] / NANOSECONDS:.2f} s, the task at {now[0]:.2f} s"
-                )
+                raise GraphError(f"recording stands still at {now[1] / NANOSECONDS:.2f} s, the task at {now[0]:.2f} s")
             self._alive()
             with self._moved:
                 self._moved.wait(timeout=0.02)

@@ -97,10 +97,7 @@ class ActionWriter:
 def rivals(node: Node, topic: str) -> str:
     """Return which nodes publish on `topic` beside `node`, which publishes there once; '' when none does."""
     own = node.get_fully_qualified_name()
-    names = [
-        f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-        for info in node.get_publishers_info_by_topic(topic)
-    ]
+    names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in node.get_publishers_info_by_topic(topic)]
     if own in names:
         names.remove(own)
     return f"another node publishes commands on {topic}: {', '.join(sorted(names))}" if names else ""

@@ -112,9 +112,7 @@ def image_to_message(stamp: int, frame: str, pixels: npt.NDArray[Any], encoding:
     return message
 
 
-def camera_info(
-    frame: str, width: int, height: int, fx: float, fy: float, cx: float, cy: float
-) -> CameraInfo:
+def camera_info(frame: str, width: int, height: int, fx: float, fy: float, cx: float, cy: float) -> CameraInfo:
     """Return the CameraInfo of an ideal pinhole camera; focal lengths and centre in pixels."""
     message = CameraInfo(width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
     message.header.frame_id = frame

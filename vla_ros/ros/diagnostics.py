@@ -12,14 +12,10 @@ from vla_ros.ros import qos
 OK, WARN, ERROR, STALE = 0, 1, 2, 3
 
 
-def status(
-    name: str, level: int, message: str, values: Mapping[str, object] | None = None
-) -> DiagnosticStatus:
+def status(name: str, level: int, message: str, values: Mapping[str, object] | None = None) -> DiagnosticStatus:
     """Return one status; ``level`` is OK, WARN, ERROR or STALE, values are shown as text."""
     pairs = [KeyValue(key=key, value=_text(value)) for key, value in (values or {}).items()]
-    return DiagnosticStatus(
-        level=bytes([level]), name=name, message=message, hardware_id="vla_ros", values=pairs
-    )
+    return DiagnosticStatus(level=bytes([level]), name=name, message=message, hardware_id="vla_ros", values=pairs)
 
 
 class Diagnostics:
@@ -29,9 +25,7 @@ class Diagnostics:
         self._node = node
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", qos.COMMAND)
 
-    def publish(
-        self, level: int, message: str, values: Mapping[str, object] | None = None, part: str = ""
-    ) -> None:
+    def publish(self, level: int, message: str, values: Mapping[str, object] | None = None, part: str = "") -> None:
         """Publish one status, stamped now."""
         name = self._node.get_name() + (f": {part}" if part else "")
         array = DiagnosticArray(status=[status(name, level, message, values)])

@@ -42,9 +42,7 @@ def package_installed(name: str) -> bool:
 def child_environment() -> dict[str, str]:
     """Return the environment for a node's process."""
     environment = dict(os.environ) | graph_environment() | {"PYTHONUNBUFFERED": "1"}
-    if not environment.get(
-        "LD_LIBRARY_PATH"
-    ):  # then the ROS wheels must set it again: they restart Python to do so
+    if not environment.get("LD_LIBRARY_PATH"):  # then the ROS wheels must set it again: they restart Python to do so
         environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     return environment
 

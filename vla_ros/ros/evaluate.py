@@ -90,9 +90,7 @@ class _FirstCommand:
 
     def __init__(self, driver: TrialDriver, topic: str) -> None:
         self._at: float | None = None
-        self._subscription = driver.node.create_subscription(
-            JointTrajectory, topic, self._on_command, COMMAND
-        )
+        self._subscription = driver.node.create_subscription(JointTrajectory, topic, self._on_command, COMMAND)
 
     def _on_command(self, _: JointTrajectory) -> None:
         if self._at is None:

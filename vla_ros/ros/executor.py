@@ -18,9 +18,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.task import Future
 
 ROUNDS = 256  # messages taken from one subscription before timers and services are looked at again
-EVENTS_PERIOD = (
-    0.5  # [s] QoS events, of which every publisher and subscription has some, are looked at this often
-)
+EVENTS_PERIOD = 0.5  # [s] QoS events, of which every publisher and subscription has some, are looked at this often
 AWAITED = 0.001  # [s] a coroutine that awaits something is looked at this often
 INVALID = _rclpy.InvalidHandle
 NEEDED = (
@@ -48,9 +46,7 @@ class DrainingExecutor(SingleThreadedExecutor):
         """Run what is ready; `spin_until_future_complete` has made the future wake this executor."""
         self._spin_once_impl(timeout_sec, future.done)
 
-    def _spin_once_impl(
-        self, timeout_sec: Any = None, wait_condition: Callable[[], bool] = lambda: False
-    ) -> None:
+    def _spin_once_impl(self, timeout_sec: Any = None, wait_condition: Callable[[], bool] = lambda: False) -> None:
         timeout = timeout_sec.timeout if isinstance(timeout_sec, TimeoutObject) else timeout_sec
         unfinished = self._run_tasks()
         if self._is_shutdown or wait_condition():
@@ -65,9 +61,7 @@ class DrainingExecutor(SingleThreadedExecutor):
                 return
             if not self._context.ok():
                 raise ExternalShutdownException
-            rare = [
-                self._make_handler(waitable, node, self._take_waitable) for waitable, node in ready.waitables
-            ]
+            rare = [self._make_handler(waitable, node, self._take_waitable) for waitable, node in ready.waitables]
         for guard, node in ready.guards:
             guard._executor_triggered = True
             rare.append(self._make_handler(guard, node, self._take_guard_condition))
@@ -198,9 +192,7 @@ class _Entities:
         found = _Ready()
         subscriptions = set(wait_set.get_ready_entities("subscription"))
         timers = set(wait_set.get_ready_entities("timer"))
-        found.subscriptions = [
-            entity for entity in self.subscriptions if entity.handle.pointer in subscriptions
-        ]
+        found.subscriptions = [entity for entity in self.subscriptions if entity.handle.pointer in subscriptions]
         found.timers = [entity for entity in self.timers if entity.handle.pointer in timers]
         for name, pairs, to in (
             ("client", self.clients, found.clients),

@@ -27,9 +27,7 @@ _holding = threading.Event()
 def start(command: Sequence[str], environment: Mapping[str, str], **options: Any) -> subprocess.Popen[Any]:
     """Start a process that ends with this one, provided that it calls `hold`; `options` are Popen's."""
     read_end = _read_end()
-    return subprocess.Popen(
-        command, env={**environment, LIFELINE: str(read_end)}, pass_fds=(read_end,), **options
-    )
+    return subprocess.Popen(command, env={**environment, LIFELINE: str(read_end)}, pass_fds=(read_end,), **options)
 
 
 def hold() -> None:

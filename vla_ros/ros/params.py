@@ -37,9 +37,7 @@ def declare(
     if range is not None and isinstance(default, int):
         descriptor.integer_range = [IntegerRange(from_value=int(range[0]), to_value=int(range[1]))]
     elif range is not None:
-        descriptor.floating_point_range = [
-            FloatingPointRange(from_value=float(range[0]), to_value=float(range[1]))
-        ]
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(range[0]), to_value=float(range[1]))]
     overrides = node._parameter_overrides
     if isinstance(default, float) and name in overrides and isinstance(overrides[name].value, int):
         overrides[name] = type(overrides[name])(name, value=float(overrides[name].value))

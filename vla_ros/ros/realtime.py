@@ -16,7 +16,9 @@ from vla_ros.action import NANOSECONDS
 
 FIFO_PRIORITY = 20
 NICE = -11
-SWITCH_INTERVAL = 5e-4  # [s] how long one Python thread may keep the interpreter from another that has work (CPython: 5 ms)
+SWITCH_INTERVAL = (
+    5e-4  # [s] how long one Python thread may keep the interpreter from another that has work (CPython: 5 ms)
+)
 
 
 def raise_priority() -> str:
@@ -103,9 +105,7 @@ class PeriodicThread:
     An exception in `work` ends the process by `failed`, since an arm without its gate must not go unnoticed.
     """
 
-    def __init__(
-        self, period: float, work: Callable[[int], None], failed: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, period: float, work: Callable[[int], None], failed: Callable[[BaseException], None]) -> None:
         self.statistics = PeriodStatistics(period)
         self._period = round(period * NANOSECONDS)
         self._work, self._failed = work, failed

@@ -24,7 +24,9 @@ from vla_ros.sim.render import Snapshot
 from vla_ros.sim.world import World
 
 SIDES = ("left", "right")
-ACKNOWLEDGED = Duration(seconds=5)  # a latched sample of depth 1 is acknowledged in milliseconds, if not by a node that died
+ACKNOWLEDGED = Duration(
+    seconds=5
+)  # a latched sample of depth 1 is acknowledged in milliseconds, if not by a node that died
 COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.7, 0.2), "blue": (0.1, 0.2, 0.9)}
 
 
@@ -73,13 +75,9 @@ class _Body:
         topic = _topics(contract)
         fast, slow = qos.exchanged(100, lockstep), qos.exchanged(30, lockstep)
         self._joints = node.create_publisher(JointState, contract.state.topic, fast)
-        self._wrench = node.create_publisher(
-            WrenchStamped, topic.get("observation.wrench.tool", "/tool/wrench"), fast
-        )
+        self._wrench = node.create_publisher(WrenchStamped, topic.get("observation.wrench.tool", "/tool/wrench"), fast)
         self._taxels = {
-            side: node.create_publisher(
-                Image, topic.get(f"observation.tactile.{side}", f"/{side}_pad/taxels"), slow
-            )
+            side: node.create_publisher(Image, topic.get(f"observation.tactile.{side}", f"/{side}_pad/taxels"), slow)
             for side in SIDES
         }
         self._objects = node.create_publisher(MarkerArray, "/sim/objects", slow)

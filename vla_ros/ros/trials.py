@@ -157,9 +157,7 @@ class TrialDriver:
     def set_parameters(self, node: str, values: dict[str, Any]) -> None:
         """Set parameters of another node. Raises GraphError with the node's own reason when it refuses."""
         request = SetParameters.Request()
-        request.parameters = [
-            Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
-        ]
+        request.parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         answer = self._call(SetParameters, f"{node}/set_parameters", request, again=ASK_AGAIN)
         for name, result in zip(values, answer.results, strict=True):
             if not result.successful:
@@ -188,9 +186,7 @@ class TrialDriver:
         """Call a service. again: ask anew after so many seconds without an answer, for what may be asked twice."""
         client = self._client(kind, name)
         if not client.wait_for_service(timeout_sec=self.deadline):
-            raise GraphError(
-                f"service {name} did not appear within {self.deadline:.0f} s: is its node running?"
-            )
+            raise GraphError(f"service {name} did not appear within {self.deadline:.0f} s: is its node running?")
         done, answers = threading.Event(), []
 
         def on_answer(future: Any) -> None:

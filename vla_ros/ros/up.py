@@ -209,9 +209,7 @@ def command_line(spec: NodeSpec) -> list[str]:
 
 
 def _yaml(value: bool | int | float | str) -> str:
-    if isinstance(
-        value, str
-    ):  # quoted, so that "7" or "" stay text; in YAML '' stands for ' in single quotes
+    if isinstance(value, str):  # quoted, so that "7" or "" stay text; in YAML '' stands for ' in single quotes
         return "'" + value.replace("'", "''") + "'"
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
@@ -225,9 +223,7 @@ def _echo(graph: Graph, name: str, shown: int) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # stopping is under way: a second Ctrl-C must not leave nodes behind
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # stopping is under way: a second Ctrl-C must not leave nodes behind
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 

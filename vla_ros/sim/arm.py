@@ -26,9 +26,7 @@ class Arm:
         self._trajectory.reset(positions)
         self._forwarding = False
 
-    def follow(
-        self, names: Sequence[str], stamp: int, points: Sequence[TrajectoryPoint], now: int
-    ) -> str | None:
+    def follow(self, names: Sequence[str], stamp: int, points: Sequence[TrajectoryPoint], now: int) -> str | None:
         """Take a trajectory over, or return the reason why not; see `TrajectoryController.command`."""
         if self._forwarding:
             self._trajectory.reset(self.desired(now)[0])

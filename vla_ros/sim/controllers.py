@@ -49,9 +49,7 @@ class TrajectoryController:
         """Return the positions [N] and velocities [N] wanted at ``now`` [ns]."""
         return self._trajectory.sample(now)
 
-    def command(
-        self, names: Sequence[str], stamp: int, points: Sequence[TrajectoryPoint], now: int
-    ) -> str | None:
+    def command(self, names: Sequence[str], stamp: int, points: Sequence[TrajectoryPoint], now: int) -> str | None:
         """Take a trajectory over, or return the reason why not (the one before then goes on).
 
         names: all of ``joints``, in any order. stamp: the start [ns], 0 for now. Every point needs a
@@ -73,9 +71,7 @@ class TrajectoryController:
         self._trajectory = Trajectory([now, *times[ahead]], np.vstack([position, positions]), velocities)
         return None
 
-    def _refusal(
-        self, names: Sequence[str], start: int, points: Sequence[TrajectoryPoint], now: int
-    ) -> str | None:
+    def _refusal(self, names: Sequence[str], start: int, points: Sequence[TrajectoryPoint], now: int) -> str | None:
         reason = _name_refusal(names, self.joints)
         if reason or not points:
             return reason or "the trajectory has no points"

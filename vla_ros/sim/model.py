@@ -150,9 +150,7 @@ def _add_sensors(model: RobotModel) -> None:
     for short, camera in model.cameras.items():
         body = spec.body(camera.frame)
         if body is None:
-            raise SimulationError(
-                f"camera '{camera.name}': its frame '{camera.frame}' is not a link of the URDF"
-            )
+            raise SimulationError(f"camera '{camera.name}': its frame '{camera.frame}' is not a link of the URDF")
         vertical = 2 * math.degrees(math.atan(math.tan(camera.hfov / 2) * 3 / 4))
         body.add_camera(name=short, fovy=vertical, quat=(0, 1, 0, 0))  # MuJoCo looks along -z, optical +z
     spec.body(model.wrench_body).add_site(name=TOOL_MARK)

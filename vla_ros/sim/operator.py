@@ -37,7 +37,9 @@ BIN_SIZE = 0.07  # [m] a cube nearer to the bin's centre is in it
 
 GRASP_Z, ALIGN_Z, APPROACH_Z, CARRY_Z, RELEASE_Z = 0.02, 0.07, 0.12, 0.15, 0.075  # [m] of the tip
 TOUCH_Z, HOVER_Z = 0.015, 0.06
-GRASP_ERROR = np.array([0.004, 0.004, 0.0, 0.0, 0.0, 0.17])  # [m], [rad] standard deviations of a grasp, at most doubled
+GRASP_ERROR = np.array(
+    [0.004, 0.004, 0.0, 0.0, 0.0, 0.17]
+)  # [m], [rad] standard deviations of a grasp, at most doubled
 
 
 class ScriptedOperator:

@@ -25,9 +25,7 @@ BOX, CYLINDER = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
 def add_table(spec: Any) -> None:
     """Add a table whose top is the plane z = 0 [m] of base_link, a floor and even light."""
     world = spec.worldbody
-    _solid(
-        world.add_geom(name="table", type=BOX, size=(0.4, 0.55, 0.02), pos=(0.25, 0, -0.02), rgba=TABLE_RGBA)
-    )
+    _solid(world.add_geom(name="table", type=BOX, size=(0.4, 0.55, 0.02), pos=(0.25, 0, -0.02), rgba=TABLE_RGBA))
     _solid(world.add_geom(name="floor", type=BOX, size=(3, 3, 0.02), pos=(0, 0, -0.72), rgba=FLOOR_RGBA))
     for x in (-0.10, 0.60):
         for y in (-0.50, 0.50):
@@ -62,9 +60,7 @@ def add_disc(spec: Any, name: str, colour: str, radius: float) -> None:
     """Add a flat coloured marker that tasks place and nothing collides with."""
     body = spec.worldbody.add_body(name=name, mocap=True)
     body.add_geom(type=CYLINDER, size=(radius, 0.002, 0), pos=(0, 0, 0.001), rgba=RIM_RGBA, **GHOST)
-    body.add_geom(
-        type=CYLINDER, size=(0.85 * radius, 0.002, 0), pos=(0, 0, 0.002), rgba=COLOURS[colour], **GHOST
-    )
+    body.add_geom(type=CYLINDER, size=(0.85 * radius, 0.002, 0), pos=(0, 0, 0.002), rgba=COLOURS[colour], **GHOST)
 
 
 def add_bin(spec: Any, name: str, half: float, height: float) -> None:

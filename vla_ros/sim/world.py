@@ -35,9 +35,7 @@ class World:
 
     dt = TIMESTEP
 
-    def __init__(
-        self, urdf_xml: str, task: Task, width: int = 320, height: int = 240, tip: str = "tool0"
-    ) -> None:
+    def __init__(self, urdf_xml: str, task: Task, width: int = 320, height: int = 240, tip: str = "tool0") -> None:
         self.task = task
         self._robot = robot_model(urdf_xml)
         add_table(self._robot.spec)
@@ -245,9 +243,7 @@ class World:
     def _checked(self, what: str, values: npt.ArrayLike) -> Array:
         array = np.asarray(values, dtype=np.float64)
         if array.shape != (len(self.joint_names),):
-            raise SimulationError(
-                f"joint {what}s have shape {array.shape}; expected {len(self.joint_names)} values"
-            )
+            raise SimulationError(f"joint {what}s have shape {array.shape}; expected {len(self.joint_names)} values")
         if not np.isfinite(array).all():
             raise SimulationError(f"joint {what}s are not finite: {array.tolist()}")
         return array

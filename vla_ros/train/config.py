@@ -57,7 +57,16 @@ class TrainingConfig:
     log_every: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every", "save_every", "log_every", "learning_rate", "clip", "early_rows"):
+        for name in (
+            "steps",
+            "batch",
+            "validate_every",
+            "save_every",
+            "log_every",
+            "learning_rate",
+            "clip",
+            "early_rows",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, want a positive number")
         fractions = ("ema", "validation", "shift", "brightness", "contrast", "paraphrase", "early")

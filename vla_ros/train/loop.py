@@ -201,7 +201,9 @@ class _Run:
 def _beginning(checkpoint: Path, policy: PolicyConfig, contract: Contract) -> Normaliser:
     """Return the normaliser of a checkpoint to train on from. Raises CheckpointError when it is of another model or robot."""
     if read_config(checkpoint).plain() != policy.plain():
-        raise CheckpointError(f"checkpoint '{checkpoint}' is of another model than the policy file's: it cannot be the beginning")
+        raise CheckpointError(
+            f"checkpoint '{checkpoint}' is of another model than the policy file's: it cannot be the beginning"
+        )
     check_compatible(read_contract(checkpoint), contract)
     return Normaliser.load(checkpoint / NORMALISER)
 

@@ -85,9 +85,7 @@ class GateNode(ManagedNode):
             self._decode_wrench = decoder_for(wrenches[0])
             self.create_subscription(WrenchStamped, wrenches[0].topic, self._on_wrench, sensor)
         for source in SOURCES:
-            self.create_subscription(
-                JointTrajectory, f"/{source}/chunk", self._chunk_receiver(source), chunks
-            )
+            self.create_subscription(JointTrajectory, f"/{source}/chunk", self._chunk_receiver(source), chunks)
         self.create_subscription(Bool, "/estop", self._on_estop, qos.COMMAND)
         self.create_service(Trigger, "~/estop", self._on_estop_service)
         self.create_service(Trigger, "~/release", self._on_release_service)
@@ -168,9 +166,7 @@ class GateNode(ManagedNode):
             if self._pacer is not None and self._pacer.joints(stamp):
                 self._gate.reset()
             if not self._gate.joints(stamp, position):
-                self.get_logger().warning(
-                    "joint state refused: late or not finite", throttle_duration_sec=2.0
-                )
+                self.get_logger().warning("joint state refused: late or not finite", throttle_duration_sec=2.0)
             self._continue_lockstep()
 
     def _on_wrench(self, message: WrenchStamped) -> None:

@@ -168,9 +168,7 @@ def _picture_size(contract: Contract) -> tuple[int, int]:
     sizes = {stream.shape[:2]: stream.key for stream in contract.streams("image", "depth")}
     if len(sizes) > 1:
         text = ", ".join(f"{key} {list(size)}" for size, key in sizes.items())
-        raise ContractError(
-            f"{contract.source}: the simulated cameras have one size, the contract says {text}"
-        )
+        raise ContractError(f"{contract.source}: the simulated cameras have one size, the contract says {text}")
     height, width = next(iter(sizes), PICTURE)
     return height, width
 

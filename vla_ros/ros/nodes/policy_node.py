@@ -58,9 +58,7 @@ class PolicyNode(ManagedNode):
         device = declare(self, "device", "cpu", "torch device of the policy", read_only=True)
         threads = declare(self, "threads", 1, "CPU threads of one inference", (1, 64), read_only=True)
         self._lockstep = declared_lockstep(self)
-        self._steps = declare(
-            self, "steps", 1, "grid steps between two inferences", (1, 1000), read_only=True
-        )
+        self._steps = declare(self, "steps", 1, "grid steps between two inferences", (1, 1000), read_only=True)
         instruction = declare(self, "instruction", "", "instruction to begin with; /instruction replaces it")
 
         check_joints(self._contract, movable_joints(load_urdf(self._contract.urdf)))

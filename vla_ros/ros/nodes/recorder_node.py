@@ -48,9 +48,7 @@ class RecorderNode(ManagedNode):
         """Open the dataset and create the entities."""
         contract = declared_contract(self)
         root = declare(self, "root", "", "folder of the dataset; made if it does not exist", read_only=True)
-        codec = declare(
-            self, "codec", "libx264", "video encoder: libx264, libsvtav1, libx265", read_only=True
-        )
+        codec = declare(self, "codec", "libx264", "video encoder: libx264, libsvtav1, libx265", read_only=True)
         lockstep = declared_lockstep(self)
         declare(self, "task", "", "instruction of the episodes; empty: what the contract's text topic says")
         declare(self, "success", True, "outcome that the next saved episode is labelled with")

@@ -45,9 +45,7 @@ class TeleopNode(ManagedNode):
         """Connect the device and create the entities."""
         self._contract = declared_contract(self)
         device = declare(self, "device", "scripted", "leader device: scripted", read_only=True)
-        task = declare(
-            self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True
-        )
+        task = declare(self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True)
         seed = declare(self, "seed", 0, "seed of the scripted operator, taken over by ~/reset")
         declare(self, "clutch", True, "False: the operator's hand is off, every chunk says 'hold'")
         rate = declare(
@@ -61,9 +59,7 @@ class TeleopNode(ManagedNode):
         self._follower = LeaderFollower(self._contract, kinematics, 1.0 / self._rate, points)
         self._device = make_device(device, self._contract, kinematics, task, seed)
         self._device.connect()
-        self._chunks = self.create_publisher(
-            JointTrajectory, "/teleop/chunk", qos.exchanged(10, self._lockstep)
-        )
+        self._chunks = self.create_publisher(JointTrajectory, "/teleop/chunk", qos.exchanged(10, self._lockstep))
         self._diagnostics = Diagnostics(self)
         self._reason = ""
         self._tick: int | None = None

@@ -69,9 +69,7 @@ def colour_in(instruction: str) -> str:
     words = re.findall(r"[a-z]+", instruction.lower())
     named = [colour for colour in COLOURS if colour in words]
     if len(named) != 1:
-        raise SimulationError(
-            f"instruction '{instruction}' must name exactly one colour of {', '.join(COLOURS)}"
-        )
+        raise SimulationError(f"instruction '{instruction}' must name exactly one colour of {', '.join(COLOURS)}")
     return named[0]
 
 

@@ -37,9 +37,7 @@ class Reach:
     def draw(self, rng: np.random.Generator, seed: int, arm_joints: int) -> Scene:
         """Draw positions, colour, phrase and start pose."""
         points = scatter(rng, len(COLOURS), AREA, apart=0.09)
-        objects = {
-            f"{colour}_disc": flat_pose(x, y, 0.0) for colour, (x, y) in zip(COLOURS, points, strict=True)
-        }
+        objects = {f"{colour}_disc": flat_pose(x, y, 0.0) for colour, (x, y) in zip(COLOURS, points, strict=True)}
         colour = str(rng.choice(list(COLOURS)))
         instruction = str(rng.choice(PHRASES)).format(colour)
         offset = start_offset(rng, arm_joints)
