@@ -10,6 +10,7 @@ import typer
 
 from vla_ros import bench_commands
 from vla_ros.dataset_command import app as dataset_app
+from vla_ros.emulate_command import command as emulate_command
 from vla_ros.errors import VlaRosError
 from vla_ros.ros import lifeline
 from vla_ros.ros.graph import STEPS
@@ -142,6 +143,7 @@ def collect(
     )
 
 
+app.command("emulate")(emulate_command)
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
 
 

@@ -1,0 +1,36 @@
+"""Drivers by kind and name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from vla_ros.drivers.address import Address
+from vla_ros.drivers.base import Driver
+from vla_ros.errors import DeviceError, unknown_name
+
+# kind -> device -> module and class, whose constructor takes an Address. Imported when asked for: each needs its own
+# vendor library.
+DRIVERS: dict[str, dict[str, str]] = {
+    "camera": {},
+    "force_torque": {},
+    "tactile": {},
+}
+
+
+def make_driver(kind: str, address: str) -> Driver[Any]:
+    """Return the driver of the device at `address`, not yet open. kind: camera, force_torque or tactile.
+
+    Raises DeviceError naming the valid devices or options.
+    """
+    parsed = Address.parse(address)
+    devices = DRIVERS[kind]
+    if parsed.device not in devices:
+        raise DeviceError(f"{address}: {unknown_name(f'{kind} device', parsed.device, devices)}")
+    module, name = devices[parsed.device].rsplit(":", 1)
+    try:
+        made = getattr(import_module(module), name)(parsed)
+    except ImportError as error:
+        raise DeviceError(f"{address}: needs the Python package '{error.name}': pip install {error.name}") from None
+    driver: Driver[Any] = made
+    return driver
