@@ -32,6 +32,7 @@ ROS_WHEELS = [
 SIM = ["mujoco>=3.3"]
 TRAIN = ["tensorboard>=2.14"]
 BAGS = ["rosbags>=0.10.9", "mcap>=1.2"]  # dataset from-bag and to-bag, raw recordings
+LEADER = ["dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0"]  # leader arms of serial servos; both bring pyserial
 VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
@@ -39,6 +40,7 @@ TEST = [
     *SIM,
     *TRAIN,
     *BAGS,
+    *LEADER,
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
@@ -79,6 +81,7 @@ setup(
         "train": TRAIN,
         "bags": BAGS,
         "view": VIEW,
+        "leader": LEADER,
         "ros": ROS_WHEELS,
         "test": TEST,
         "dev": DEV,

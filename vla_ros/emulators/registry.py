@@ -8,7 +8,10 @@ from vla_ros.emulators.base import Emulator
 from vla_ros.errors import DeviceError, unknown_name
 
 # device -> module and class, whose constructor needs no arguments. Names are those of the drivers' addresses.
-EMULATORS: dict[str, str] = {}
+EMULATORS: dict[str, str] = {
+    "dynamixel": "vla_ros.emulators.dynamixel:DynamixelEmulator",
+    "feetech": "vla_ros.emulators.feetech:FeetechEmulator",
+}
 
 
 def make_emulator(name: str) -> Emulator:
