@@ -44,6 +44,14 @@ class ServoBus:
             self._port = port
             self.close()
             raise
+        self._received, read = 0, port.readPort
+
+        def counted(length: int) -> bytes:
+            data: bytes = read(length)
+            self._received += len(data)
+            return data
+
+        port.readPort = counted  # the SDKs call it silence, too, when what came is no packet
         self._port, self._packets = port, self._sdk.PacketHandler(self.table.protocol)
         self._groups.clear()
 
@@ -98,9 +106,10 @@ class ServoBus:
             if self._group(servos).txPacket() != self._sdk.COMM_SUCCESS:
                 raise DeviceError(f"{self.port}: lost while writing")
             for servo in servos:
+                self._received = 0
                 data, result, error = self._packets.readRx(self._port, servo, register.size)
                 if result != self._sdk.COMM_SUCCESS or len(data) != register.size:
-                    return ticks, alerts, servo, result != self._sdk.COMM_RX_TIMEOUT
+                    return ticks, alerts, servo, self._received > 0
                 ticks[servo] = register.value(bytes(data))
                 if error & self.table.alert:
                     alerts.append(servo)
@@ -139,15 +148,17 @@ class ServoBus:
 
 
 def _cause(error: BaseException) -> str:
-    words = getattr(error, "strerror", None) or str(error)
-    return str(words).splitlines()[0] if str(words) else type(error).__name__
+    words = str(getattr(error, "strerror", None) or (error.args[-1] if error.args else ""))
+    return words.splitlines()[0] if words else type(error).__name__
 
 
 def _advice(port: str, error: BaseException) -> str:
     number = getattr(error, "errno", None)
     if number == 13:
         return "; give yourself access: sudo usermod -aG dialout $USER, then log in again"
+    if number == 11:
+        return "; another program has it open"
     if not Path(port).exists():
         found = sorted(str(path) for pattern in ("ttyUSB*", "ttyACM*") for path in Path("/dev").glob(pattern))
-        return f"; serial ports here: {', '.join(found) or 'none'}; plug it in"
+        return f"; there is no such port now, but {', '.join(found) or 'none'}; plug it in"
     return ""
