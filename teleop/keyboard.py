@@ -55,7 +55,8 @@ class Keys:
 
     def __init__(self, speed: float = 0.08, turn: float = 0.5, gripper: tuple[float, float] | None = None) -> None:
         self._speeds = np.array([speed] * 3 + [turn] * 3)
-        self._ends, self._gripper = gripper, None if gripper is None else gripper[1]
+        self._ends = gripper
+        self._gripper: float | None = None  # until it is told to open or to close
         self._until = np.zeros(6)  # until when each axis moves [s]
         self._signs = np.zeros(6)
         self._rest = b""

@@ -47,6 +47,11 @@ def is_live(device: str) -> bool:
     return _parsed(device).device != SCRIPTED
 
 
+def has_clutch(device: str) -> bool:
+    """Return whether the device has a clutch of its own, so that the node's may be held from the start."""
+    return _parsed(device).device in (SCRIPTED, "keyboard")
+
+
 def make_device(
     device: str, contract: Contract, kinematics: Kinematics, task: str, seed: int, own_kinematics: bool = False
 ) -> LeaderDevice:

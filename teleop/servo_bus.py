@@ -147,6 +147,12 @@ class ServoBus:
             raise DeviceError(f"{self.port}: {what}: answer cannot be read: {error}") from None
 
 
+def serial_ports() -> list[str]:
+    """Return the ports of USB serial adapters that are here, by their lasting names where they have some."""
+    named = sorted(str(path) for path in Path("/dev/serial/by-id").glob("*"))
+    return named or sorted(str(path) for pattern in ("ttyUSB*", "ttyACM*") for path in Path("/dev").glob(pattern))
+
+
 def _cause(error: BaseException) -> str:
     words = str(getattr(error, "strerror", None) or (error.args[-1] if error.args else ""))
     return words.splitlines()[0] if words else type(error).__name__
@@ -159,6 +165,5 @@ def _advice(port: str, error: BaseException) -> str:
     if number == 11:
         return "; another program has it open"
     if not Path(port).exists():
-        found = sorted(str(path) for pattern in ("ttyUSB*", "ttyACM*") for path in Path("/dev").glob(pattern))
-        return f"; there is no such port now, but {', '.join(found) or 'none'}; plug it in"
+        return f"; there is no such port now, but {', '.join(serial_ports()) or 'none'}; plug it in"
     return ""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vla_ros import bench_commands
+from vla_ros import bench_commands, teleop_commands
 from vla_ros.dataset_command import app as dataset_app
 from vla_ros.emulate_command import command as emulate_command
 from vla_ros.errors import VlaRosError
@@ -28,6 +28,7 @@ app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
 bench_commands.register(bench_app)
+teleop_commands.register(app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
