@@ -28,7 +28,7 @@ app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
 bench_commands.register(bench_app)
-teleop_commands.register(app)
+teleop_commands.register(app, bench_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]

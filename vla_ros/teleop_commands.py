@@ -12,9 +12,10 @@ ContractName = Annotated[str, typer.Option(help="contract file, or its name in c
 calibrate_app = typer.Typer(help="Calibrate devices.", no_args_is_help=True)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
+def register(app: typer.Typer, bench: typer.Typer) -> None:
+    """Add the commands, and the one that measures to the group of benchmarks."""
     app.command("teleop")(teleop)
+    bench.command("teleop")(bench_teleop)
     app.add_typer(calibrate_app, name="calibrate")
 
 
@@ -51,6 +52,17 @@ def teleop(
         "leader_tip": leader_tip,
     }
     raise typer.Exit(lead(device, contract, task, seed, sim, str(record) if record else None, parameters))
+
+
+def bench_teleop(
+    seconds: Annotated[float, typer.Option(help="how long to measure")] = 20.0,
+    device: Annotated[str, typer.Option(help="emulated servo bus: dynamixel, feetech")] = "dynamixel",
+    contract: ContractName = "tabletop_arm",
+) -> None:
+    """Print how quickly and how truly the simulated arm follows an emulated leader arm."""
+    from vla_ros.ros.bench_teleop import teleop as run
+
+    run(seconds, device, contract)
 
 
 @calibrate_app.command("leader")
