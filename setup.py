@@ -8,7 +8,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "vla_ros"
-NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node"]
+NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node", "force_torque_node"]
 SHARED_FOLDERS = ["config", "launch", "urdf"]
 
 
