@@ -8,7 +8,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "vla_ros"
-NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node"]
+NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node", "force_torque_node"]
 SHARED_FOLDERS = ["config", "launch", "urdf"]
 
 
@@ -37,6 +37,7 @@ VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
     *("setuptools>=64,<80", "wheel"),  # the install tests build without isolation; colcon needs < 80
+    "NetFT>=2.0",  # an independent client, on which the emulated Net F/T is tried
     *SIM,
     *TRAIN,
     *BAGS,

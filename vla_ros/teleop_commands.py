@@ -9,14 +9,13 @@ from typing import Annotated
 import typer
 
 ContractName = Annotated[str, typer.Option(help="contract file, or its name in config/contracts")]
-calibrate_app = typer.Typer(help="Calibrate devices.", no_args_is_help=True)
 
 
-def register(app: typer.Typer, bench: typer.Typer) -> None:
-    """Add the commands, and the one that measures to the group of benchmarks."""
+def register(app: typer.Typer, bench: typer.Typer, calibrate: typer.Typer) -> None:
+    """Add the commands, each to its group."""
     app.command("teleop")(teleop)
     bench.command("teleop")(bench_teleop)
-    app.add_typer(calibrate_app, name="calibrate")
+    calibrate.command("leader")(calibrate_leader)
 
 
 def teleop(
@@ -65,7 +64,6 @@ def bench_teleop(
     run(seconds, device, contract)
 
 
-@calibrate_app.command("leader")
 def calibrate_leader(
     device: Annotated[str, typer.Argument(help="such as dynamixel:///dev/ttyUSB0?baud=1000000")],
     output: Annotated[Path, typer.Option(help="the file to write")] = Path("leader.yaml"),

@@ -9,8 +9,12 @@ from vla_ros.errors import DeviceError, unknown_name
 
 # device -> module and class, whose constructor needs no arguments. Names are those of the drivers' addresses.
 EMULATORS: dict[str, str] = {
+    "axia": "vla_ros.emulators.netft:AxiaEmulator",
     "dynamixel": "vla_ros.emulators.dynamixel:DynamixelEmulator",
     "feetech": "vla_ros.emulators.feetech:FeetechEmulator",
+    "ft300": "vla_ros.emulators.ft300:Ft300Emulator",
+    "netft": "vla_ros.emulators.netft:NetFtEmulator",
+    "onrobot": "vla_ros.emulators.onrobot:OnRobotEmulator",
 }
 
 

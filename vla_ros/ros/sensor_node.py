@@ -7,7 +7,7 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 
-from vla_ros.drivers import Reading, SensorStream, make_driver
+from vla_ros.drivers import Driver, Reading, SensorStream, make_driver
 from vla_ros.errors import DeviceError
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from vla_ros.ros.lifecycle import ManagedNode
@@ -35,11 +35,15 @@ class SensorNode(ManagedNode):
         if not address:
             raise DeviceError(f"{self.get_name()}: parameter 'device' is empty, want the {what}")
         self._stream: SensorStream[Any] = SensorStream(
-            make_driver(self.kind, address), self._on_sample, self._on_change, latency, **self.stream_settings()
+            self.make_driver(address), self._on_sample, self._on_change, latency, **self.stream_settings()
         )
         self._diagnostics = Diagnostics(self)
         self.create_timer(REPORT_PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_outputs()
+
+    def make_driver(self, address: str) -> Driver[Any]:
+        """Return the driver of the device at `address`. Raises DeviceError."""
+        return make_driver(self.kind, address)
 
     def stream_settings(self) -> dict[str, Any]:
         """Return further arguments of SensorStream: `silence`, `counter`."""
