@@ -67,6 +67,11 @@ class Clutch:
         return self._tie is not None
 
     @property
+    def lost(self) -> bool:
+        """Whether it has opened by itself."""
+        return bool(self._lost)
+
+    @property
     def reason(self) -> str:
         """Why motion does not count, '' while it does."""
         if self.engaged:

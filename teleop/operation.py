@@ -69,8 +69,9 @@ class Operation:
         self._arm, self._seen = dict(positions), stamp
 
     def act(self, sample: TeleopSample, stamp: int | None = None, task: str = "") -> ActionChunk:
-        """Return the chunk for a sample: empty ("hold") while the clutch is open. stamp: of the chunk [ns], by default the
-        sample's. Raises DeviceError when the device cannot serve the contract.
+        """Return the chunk for a sample: empty ("hold") while the clutch is open, and without names when it is the operator
+        who has opened it. stamp: of the chunk [ns], by default the sample's. Raises DeviceError when the device cannot
+        serve the contract.
         """
         at = sample.stamp if stamp is None else stamp
         if not self._arm or at - self._seen > ARM_STALE * NANOSECONDS:
@@ -78,7 +79,8 @@ class Operation:
         asked = self.clutch(self._smoothed(self._as_pose(sample)), self._arm)
         if not asked.clutch:
             self._q = None
-            return self._follower.chunk(at, None, task)
+            chunk = self._follower.chunk(at, None, task)
+            return chunk if self.clutch.lost else replace(chunk, values=np.zeros((0, 0)), names=())
         if not asked.joints and self._contract.action.space == "joint_position":
             asked = self._solve(asked)
         self._check_distance(asked)

@@ -47,6 +47,7 @@ def bring_up(
     executor: str = "latest",
     lockstep: bool = False,
     source: str = "",
+    intervention: bool = False,
 ) -> list[NodeSpec]:
     """Return the nodes of a bring-up, in the order in which they start.
 
@@ -57,7 +58,7 @@ def bring_up(
     teleop_parameters: further ones of its node. record: folder of the dataset that the recorder writes with
     video `codec`, None for none; with `raw`, every message beside it. executor: how the gate overlaps chunks.
     lockstep: simulated time advances only as granted on /sim/run_until and answered by the gate. source: who
-    has the arm at first ("", policy, teleop).
+    has the arm at first ("", policy, teleop). intervention: taking the clutch takes the arm from the policy.
     """
     common: dict[str, Value] = {"contract": contract}
     if lockstep:
@@ -67,6 +68,8 @@ def bring_up(
         scene: dict[str, Value] = {"task": task, "seed": seed, "instruction": instruction}
         nodes.append(_node("mujoco_node", common | scene, nice=-5, required=True))
     gate: dict[str, Value] = {"source": source, "executor": executor}
+    if intervention:
+        gate["intervention"] = True
     if checkpoint is not None:
         gate["source_period"] = steps / load_contract(contract).rate
     nodes.append(_node("gate_node", common | gate, nice=-10, required=True))

@@ -17,10 +17,12 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.action import ActionChunk
 from vla_ros.chunking import make_executor
 from vla_ros.errors import ActionError, ObservationError, VlaRosError
 from vla_ros.gate import Gate
 from vla_ros.gate_output import GateOutput
+from vla_ros.intervention import Intervention
 from vla_ros.kinematics import Kinematics
 from vla_ros.lockstep import LockstepPacer
 from vla_ros.ros import qos
@@ -67,6 +69,8 @@ class GateNode(ManagedNode):
         self._create_inputs(lockstep)
         source = declare(self, "source", "", f"whose chunks are followed: '' for none, {', '.join(SOURCES)}")
         self._gate.select(source)
+        what = "a person who takes the clutch takes the arm from the policy, and gives it back by releasing"
+        self._intervention = Intervention() if declare(self, "intervention", False, what, read_only=True) else None
         self.add_on_set_parameters_callback(self._on_parameters)
         self._show_source()
 
@@ -189,6 +193,7 @@ class GateNode(ManagedNode):
             except ActionError as error:
                 refusal = str(error)
             with self._lock:
+                handed = chunk is not None and self._intervene(source, chunk)
                 selected = source == self._gate.source
                 if self._pacer is not None:
                     self._pacer.chunk(source, from_time(message.header.stamp), chunk)
@@ -199,8 +204,20 @@ class GateNode(ManagedNode):
                 self._continue_lockstep()
             if refusal is not None:
                 self._report.refused(source, refusal)
+            if handed:
+                self._show_source()
 
         return receive
+
+    def _intervene(self, source: str, chunk: ActionChunk) -> bool:
+        """Hand the arm from the policy to a person, or back; return whether that happened."""
+        if self._intervention is None:
+            return False
+        chosen = self._intervention.choose(self._gate.source, source, chunk)
+        if chosen is not None:
+            self._gate.select(chosen, chunk.stamp)
+            self._report.intervention(chunk.stamp, self._intervention.running)
+        return chosen is not None
 
     def _now(self) -> int:
         return self.stamp() if self._pacer is None else self._pacer.now
