@@ -60,6 +60,7 @@ class Clutch:
         self._held = False
         self._lost = ""  # why it has opened by itself
         self._tie: _Tie | None = None
+        self._slipping = False  # it was tied, and will be again
 
     @property
     def engaged(self) -> bool:
@@ -74,12 +75,13 @@ class Clutch:
     @property
     def reason(self) -> str:
         """Why motion does not count, '' while it does."""
-        if self.engaged:
+        if self.engaged or self._slipping:
             return ""
         return f"{self._lost}; take the clutch again" if self._lost else "the clutch is open"
 
     def slip(self) -> None:
-        """Tie device and arm anew with the next sample: somebody else moves the arm."""
+        """Tie device and arm anew with the next sample: somebody else moves the arm, or the device was late."""
+        self._slipping = self._slipping or self._tie is not None
         self._tie = None
 
     def take(self) -> None:
@@ -88,12 +90,13 @@ class Clutch:
 
     def release(self) -> None:
         """Open the clutch."""
-        self._held, self._tie, self._lost = False, None, ""
+        self._held, self._tie, self._lost, self._slipping = False, None, "", False
 
     def lose(self, why: str) -> None:
         """Open it because the device, or the arm's state, is gone: it has to be taken again, by `take` or on the device."""
-        if self._tie is not None:
-            self._lost, self._tie = why, None
+        if self._tie is not None or self._slipping:
+            self._lost = why
+        self._tie, self._slipping = None, False
 
     def __call__(self, sample: TeleopSample, arm: Joints) -> TeleopSample:
         """Return what the arm is to do, tied to the joints `arm` at which it engages; an open one says "hold".
@@ -101,9 +104,9 @@ class Clutch:
         Raises DeviceError naming a joint of `arm` that the sample lacks.
         """
         if not sample.clutch:
-            self._tie, self._lost = None, ""
+            self._tie, self._lost, self._slipping = None, "", False
         elif self._held and not self._lost and self._tie is None:
-            self._tie = self._engage(sample, arm)
+            self._tie, self._slipping = self._engage(sample, arm), False
         if self._tie is None:
             return replace(sample, clutch=False)
         return self._tie.follow(sample, arm)

@@ -20,7 +20,7 @@ from vla_ros.teleop.leader_follower import LeaderFollower
 
 Array = npt.NDArray[np.float64]
 FARTHEST = 0.6  # [rad, m] that the arm may be behind its leader before the clutch opens
-ARM_STALE = 0.2  # [s] an older state of the arm is none
+ARM_STALE = 1.0  # [s] an older state of the arm is none; the gate holds the arm long before
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,17 @@ class Operation:
         self._check_distance(asked)
         return self._follower.chunk(at, asked if self.clutch.engaged else None, task)
 
+    def pause(self, stamp: int) -> ActionChunk:
+        """Return an empty chunk, the device being late: it goes on from where the arm is then."""
+        self.clutch.slip()
+        return self._rest(stamp)
+
     def hold(self, stamp: int, why: str) -> ActionChunk:
         """Return an empty chunk, the device or the arm being lost: the clutch has to be taken again."""
         self.clutch.lose(why)
+        return self._rest(stamp)
+
+    def _rest(self, stamp: int) -> ActionChunk:
         self._q = None
         for part in (self._euro, self._slack):
             if part is not None:

@@ -127,8 +127,11 @@ class ServoArm:
         self._health_due = now + HEALTH_PERIOD / len(self.servos)
         self._turn = (self._turn + 1) % len(self.servos)
         servo = next((alert for alert in alerts if not self._flags.get(alert)), self.servos[self._turn])
-        faults = self.table.faults_in(self.bus.read(servo, self.table.status))
-        volts = self.bus.read(servo, self.table.voltage)
+        try:
+            faults = self.table.faults_in(self.bus.read(servo, self.table.status))
+            volts = self.bus.read(servo, self.table.voltage)
+        except DeviceError:
+            return  # if it is more than a hiccup, the next sync read tells
         flags = [f"servo {servo}: {fault} error" for fault in faults]
         if volts < self._lowest[servo]:
             flags.append(f"servo {servo}: low voltage, {volts / 10:.1f} V of {self._lowest[servo] / 10:.1f} V")

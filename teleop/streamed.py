@@ -13,6 +13,7 @@ from vla_ros.errors import DeviceError
 from vla_ros.teleop.device import TeleopSample
 
 STALE = 0.1  # [s] an older sample moves nothing
+LOST = 1.0  # [s] without a sample: the device is gone
 
 
 class StreamedLeader:
@@ -34,6 +35,11 @@ class StreamedLeader:
     def statistics(self) -> StreamStatistics:
         """How the device is doing."""
         return self._stream.statistics
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device is gone, and not merely late."""
+        return bool(self.statistics.problem)
 
     def connect(self) -> None:
         """Start looking for the device and reading it."""

@@ -10,7 +10,7 @@ from vla_ros.drivers.address import Address
 from vla_ros.errors import DeviceError
 from vla_ros.teleop.calibration import parse_renaming
 from vla_ros.teleop.device import TeleopSample
-from vla_ros.teleop.streamed import STALE
+from vla_ros.teleop.streamed import LOST, STALE
 
 
 class TopicLeader:
@@ -28,6 +28,11 @@ class TopicLeader:
         self.on_change: Callable[[str], None] = lambda problem: None
         self._renamed = parse_renaming(address.text_of("joints", ""))
         self._newest: TeleopSample | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing has come for so long that the clutch has to be taken again."""
+        return self._newest is None or time.time_ns() - self._newest.stamp > LOST * NANOSECONDS
 
     def connect(self) -> None:
         """Nothing to open."""

@@ -76,7 +76,7 @@ def test_without_the_arms_joints_it_holds(missing: str, contract: Contract, kine
     made.clutch.take()
     if missing == "old":
         made.see(0, HOME)
-    assert made.act(at(50)).empty
+    assert made.act(at(150)).empty
 
 
 def test_a_lost_device_holds_until_the_clutch_is_taken_again(contract: Contract, kinematics: Kinematics) -> None:
@@ -86,6 +86,16 @@ def test_a_lost_device_holds_until_the_clutch_is_taken_again(contract: Contract,
     assert made.clutch.reason == "cable pulled; take the clutch again"
     made.clutch.take()
     assert made.act(at(4, elbow=1.0)).values[0] == pytest.approx(list(HOME.values()))
+
+
+def test_a_late_device_goes_on_from_where_the_arm_is(contract: Contract, kinematics: Kinematics) -> None:
+    made = operation(contract, kinematics)
+    made.act(at(1))
+    assert made.pause(20 * MS).empty
+    assert made.act(at(30, elbow=1.0)).values[0] == pytest.approx(list(HOME.values()))
+    made.pause(310 * MS)
+    made.hold(320 * MS, "silent")
+    assert made.act(at(33)).empty, "late turned into lost"
 
 
 def test_an_arm_that_does_not_come_along_is_not_made_to_dash(contract: Contract, kinematics: Kinematics) -> None:

@@ -157,15 +157,16 @@ class LiveTeleop:
     def _watch(self) -> None:
         """Say "hold" while the device is quiet."""
         try:
-            if self._node.active and self._device.read() is not None:
-                return
+            self._device.read()
         except DeviceError as error:
-            self._stop(str(error))
+            self._stop(str(error), lost=self._device.lost)
 
-    def _stop(self, why: str) -> None:
+    def _stop(self, why: str, lost: bool = True) -> None:
+        """Hold the arm; a device that is merely late goes on by itself, one that is lost does not."""
         with self._lock:
             if self._node.active:
-                self._publish(self._operation.hold(self._node.stamp(), why))
+                now = self._node.stamp()
+                self._publish(self._operation.hold(now, why) if lost else self._operation.pause(now))
             self._problem = why
 
     def _on_clutch(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
