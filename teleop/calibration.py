@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vla_ros.errors import DeviceError, unknown_name
+from vla_ros.errors import DeviceError, VlaRosError, unknown_name
+from vla_ros.paths import share_path
 
 TICKS = 4096  # a turn of the servos that leaders are made of (12 bits)
 IDS = range(253)  # of a servo, in both protocols
@@ -92,10 +95,13 @@ class Calibration:
 
 
 def load_calibration(path: str, renamed: Mapping[str, str] | None = None) -> Calibration:
-    """Read a calibration, ours (.yaml) or LeRobot's (.json). renamed: the follower's joint for a leader's.
+    """Read a calibration, ours (.yaml) or LeRobot's (.json), by its file or its name in config/leaders.
 
-    Raises DeviceError naming the file, the key and what it should be.
+    renamed: the follower's joint for a leader's. Raises DeviceError naming the file, the key and what it should be.
     """
+    if re.fullmatch(r"\w+", path):
+        with suppress(VlaRosError):
+            path = str(share_path(f"config/leaders/{path}.yaml"))
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8")
         content = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)

@@ -68,6 +68,11 @@ class Clutch:
         return self._tie is not None
 
     @property
+    def held(self) -> bool:
+        """Whether the operator holds it and it has not opened by itself since."""
+        return self._held and not self._lost
+
+    @property
     def lost(self) -> bool:
         """Whether it has opened by itself."""
         return bool(self._lost)
@@ -105,7 +110,7 @@ class Clutch:
         """
         if not sample.clutch:
             self._tie, self._lost, self._slipping = None, "", False
-        elif self._held and not self._lost and self._tie is None:
+        elif self.held and self._tie is None:
             self._tie, self._slipping = self._engage(sample, arm), False
         if self._tie is None:
             return replace(sample, clutch=False)

@@ -165,5 +165,5 @@ def _advice(port: str, error: BaseException) -> str:
     if number == 11:
         return "; another program has it open"
     if not Path(port).exists():
-        return f"; there is no such port now, but {', '.join(serial_ports()) or 'none'}; plug it in"
+        return f"; there is no such port now; serial ports here: {', '.join(serial_ports()) or 'none'}; plug it in"
     return ""

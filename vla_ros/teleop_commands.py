@@ -28,6 +28,9 @@ def teleop(
     mode: Annotated[str, typer.Option(help="how joints are tied on engaging: lead, relative")] = "lead",
     scale: Annotated[float, typer.Option(help="arm's motion for the hand's, of poses and relative joints")] = 1.0,
     record: Annotated[Path | None, typer.Option(help="folder of the dataset that recorder_node writes")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="policy that has the arm until you take the clutch; you correct it")
+    ] = None,
     leader_urdf: Annotated[str, typer.Option(help="URDF of a leader whose joints are not the follower's")] = "",
     leader_tip: Annotated[str, typer.Option(help="its tip link")] = "tool0",
 ) -> None:
@@ -42,15 +45,12 @@ def teleop(
             print(f"{kind.address:{width}}  {kind.what}")
         print(f"serial ports: {', '.join(serial_ports()) or 'none'}")
         return
-    from vla_ros.ros.teleop import lead
+    from vla_ros.ros.teleop import Session, lead
 
-    parameters: dict[str, bool | int | float | str] = {
-        "mode": mode,
-        "scale": scale,
-        "leader_urdf": leader_urdf,
-        "leader_tip": leader_tip,
-    }
-    raise typer.Exit(lead(device, contract, task, seed, sim, str(record) if record else None, parameters))
+    parameters: dict[str, bool | int | float | str] = {"mode": mode, "scale": scale}
+    parameters |= {"leader_urdf": leader_urdf, "leader_tip": leader_tip}
+    folders = {"checkpoint": str(checkpoint or ""), "record": str(record or "")}
+    raise typer.Exit(lead(Session(device, contract, task, seed, sim, parameters=parameters, **folders)))
 
 
 def bench_teleop(

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vla_ros.contract import load_contract
 from vla_ros.emulators import make_emulator
 from vla_ros.emulators.servos import ServoBusEmulator
 from vla_ros.errors import DeviceError
@@ -51,6 +52,13 @@ def test_a_calibration_is_read_as_it_was_saved(tmp_path: Path) -> None:
     assert load_calibration(str(path)).joints == joints
     positions = load_calibration(str(path)).positions({3: 2100 + 1024, 7: 2250})
     assert positions == {"elbow": pytest.approx(-0.5 - math.pi / 2), "gripper": pytest.approx(0.02)}
+
+
+def test_the_emulated_arms_calibration_comes_with_the_package() -> None:
+    calibration = load_calibration("emulated")
+    assert list(calibration.joints) == list(load_contract("tabletop_arm").joint_names)
+    with pytest.raises(DeviceError, match="calibration 'nobodys': No such file"):
+        load_calibration("nobodys")
 
 
 def test_joints_are_renamed_to_the_followers(tmp_path: Path) -> None:

@@ -177,3 +177,21 @@ def test_a_topic_is_a_leader(contract: Contract, kinematics: Kinematics) -> None
     assert heard[0].joints == {"elbow": 0.5, "other": 1.0} and device.read(heard[0].stamp) is heard[0]
     with pytest.raises(DeviceError, match=r"joint states on /leader/joint_states are 0.2 s old"):
         device.read(heard[0].stamp + 200 * MS)
+
+
+def test_a_session_corrects_a_policy_where_it_is_given_one() -> None:
+    pytest.importorskip("rclpy")
+    from vla_ros.paths import share_path
+    from vla_ros.ros.teleop import Session
+
+    def parameters(session: Session) -> dict[str, dict[str, object]]:
+        return {spec.name: dict(spec.parameters) for spec in session.specs()}
+
+    alone = parameters(Session("topic:///leader", parameters={"mode": "relative"}))
+    assert sorted(alone) == ["gate_node", "mujoco_node", "teleop_node"]
+    assert alone["gate_node"]["source"] == "teleop" and "intervention" not in alone["gate_node"]
+    assert alone["teleop_node"]["mode"] == "relative"
+    checkpoint = str(share_path("config/checkpoints/tabletop_act"))
+    both = parameters(Session("topic:///leader", checkpoint=checkpoint, record="corrections"))
+    assert sorted(both) == ["gate_node", "mujoco_node", "policy_node", "recorder_node", "teleop_node"]
+    assert both["gate_node"]["source"] == "policy" and both["gate_node"]["intervention"] is True

@@ -219,7 +219,7 @@ def test_two_servos_of_one_id_are_found_out(bus: ServoBusEmulator, tmp_path: Pat
         ("dynamixel:///dev/none?calibration={file}&baud=12345", "knows no baud rate 12345"),
         (
             "dynamixel:///dev/none?calibration={file}",
-            "/dev/none: cannot open: .*; there is no such port now, but .*; plug it in",
+            "/dev/none: cannot open: .*; there is no such port now; serial ports here: .*; plug it in",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.action import ActionChunk
@@ -39,7 +39,7 @@ ME = "teleop"  # among the gate's sources
 class LiveTeleop:
     """What teleop_node has for a device in real time. publish: sends a chunk; may be called from the device's thread.
 
-    Services: ``~/clutch`` (SetBool). The parameter `clutch` does the same.
+    Services: ``~/clutch`` (SetBool), which the parameter `clutch` does too, and ``~/toggle_clutch`` (Trigger).
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class LiveTeleop:
             self._operation.clutch.take()
         self._subscribe()
         node.create_service(SetBool, "~/clutch", self._on_clutch)
+        node.create_service(Trigger, "~/toggle_clutch", self._on_toggle)
         node.add_on_set_parameters_callback(self._on_parameters)
         node.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
         device.on_sample, device.on_change = self._on_sample, self._on_change
@@ -152,7 +153,8 @@ class LiveTeleop:
             self._node.get_logger().error(problem)
             self._stop(problem)
         else:
-            self._node.get_logger().info("the device's samples come")
+            again = "; take the clutch again" if self._operation.clutch.lost else ""
+            self._node.get_logger().info(f"the device's samples come{again}")
 
     def _watch(self) -> None:
         """Say "hold" while the device is quiet."""
@@ -172,6 +174,13 @@ class LiveTeleop:
     def _on_clutch(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._set_clutch(request.data)
         response.success, response.message = True, "taken" if request.data else "released"
+        return response
+
+    def _on_toggle(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            held = not self._operation.clutch.held
+        self._set_clutch(held)
+        response.success, response.message = True, "taken" if held else "released"
         return response
 
     def _on_parameters(self, parameters: list[Parameter]) -> Any:

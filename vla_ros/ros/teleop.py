@@ -6,11 +6,12 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from std_srvs.srv import SetBool
+from std_srvs.srv import Trigger
 
 from vla_ros.errors import DeviceError
 from vla_ros.ros.graph import NodeSpec, Value, bring_up
@@ -19,38 +20,45 @@ from vla_ros.ros.up import run_up
 from vla_ros.teleop.keyboard import HELP
 from vla_ros.teleop.registry import is_live
 
-CLUTCH = "/teleop_node/clutch"
+CLUTCH = "/teleop_node/toggle_clutch"
 
 
-def lead(
-    device: str,
-    contract: str,
-    task: str,
-    seed: int,
-    sim: bool,
-    record: str | None,
-    parameters: Mapping[str, Value],
-) -> int:
+@dataclass(frozen=True)
+class Session:
+    """What `vla-ros teleop` brings up. checkpoint: of a policy that has the arm until the clutch is taken, "" for none.
+
+    record: folder of the dataset, "" for none. parameters: of teleop_node.
+    """
+
+    device: str
+    contract: str = "tabletop_arm"
+    task: str = "pick_place"
+    seed: int = 0
+    sim: bool = True
+    checkpoint: str = ""
+    record: str = ""
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+
+    def specs(self) -> list[NodeSpec]:
+        """Return the nodes. Raises DeviceError for a device that is none."""
+        device = with_terminal(self.device)
+        return bring_up(
+            self.contract,
+            sim=self.sim,
+            task=self.task,
+            seed=self.seed,
+            checkpoint=self.checkpoint or None,
+            teleop=device,
+            teleop_parameters=self.parameters if is_live(device) else None,
+            record=self.record or None,
+            source="policy" if self.checkpoint else "teleop",
+            intervention=bool(self.checkpoint),
+        )
+
+
+def lead(session: Session) -> int:
     """Bring arm, gate and device up until Ctrl-C; return the exit code. Raises DeviceError for a device that is none."""
-    nodes = specs(with_terminal(device), contract, task, seed, sim, record, parameters)
-    return run_up(nodes, once_active=lambda: _begin(device))
-
-
-def specs(
-    device: str, contract: str, task: str, seed: int, sim: bool, record: str | None, parameters: Mapping[str, Value]
-) -> list[NodeSpec]:
-    """Return the nodes: those of a bring-up, the device having the arm."""
-    settings = dict(parameters) if is_live(device) else {}
-    return bring_up(
-        contract,
-        sim=sim,
-        task=task,
-        seed=seed,
-        teleop=device,
-        teleop_parameters=settings,
-        record=record,
-        source="teleop",
-    )
+    return run_up(session.specs(), once_active=lambda: _begin(session.device))
 
 
 def with_terminal(device: str) -> str:
@@ -79,11 +87,10 @@ def _toggle() -> None:
     node = Node("clutch_of_terminal", context=context, enable_rosout=False)
     executor = make_executor(context)
     executor.add_node(node)
-    client, held = node.create_client(SetBool, CLUTCH), False
+    client = node.create_client(Trigger, CLUTCH)
     for _ in sys.stdin:
-        held = not held
         try:
-            answer = client.call_async(SetBool.Request(data=held))
+            answer = client.call_async(Trigger.Request())
             executor.spin_until_future_complete(answer, timeout_sec=5.0)
         except ExternalShutdownException:
             return
