@@ -6,11 +6,7 @@ it. Keys are read as bytes (ECMA-48 for the arrows: ESC [ A to D).
 
 from __future__ import annotations
 
-import os
-import select
-import stat
 import termios
-import time
 import tty
 from contextlib import suppress
 from typing import Any
@@ -18,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from vla_ros.drivers.address import Address
-from vla_ros.drivers.base import Reading
 from vla_ros.errors import DeviceError
 from vla_ros.teleop.device import TeleopSample
+from vla_ros.teleop.hand_device import HandDevice
 
-PERIOD = 0.01  # [s] between two samples
 STROKE = 0.12  # [s] for which a key counts
-LONGEST = 4096  # [bytes] taken at once
 MOVES = {  # key -> axis of the twist (x y z, then turns about them) and its sign
     b"\x1b[A": (0, 1),
     b"\x1b[B": (0, -1),
@@ -89,7 +83,7 @@ class Keys:
             self._gripper = self._ends[key == OPEN]
 
 
-class Keyboard:
+class Keyboard(HandDevice):
     """A driver of a terminal: ``keyboard:///dev/pts/3?speed=0.08&turn=0.5``. It is put into raw mode while it is open.
 
     gripper: closed and open position [m].
@@ -99,51 +93,30 @@ class Keyboard:
         address.only("speed", "turn")
         self._speed = address.number("speed", 0.08, 0.001, 0.5)
         self._turn = address.number("turn", 0.5, 0.01, 2.0)
-        self._path, self._gripper = address.path, gripper
-        if not self._path:
-            raise DeviceError(
-                f"{address.text}: no terminal; 'vla-ros teleop --device keyboard' takes the one it runs in"
-            )
-        self.device, self.rejected = f"keyboard {self._path}", 0
-        self._terminal = -1
+        self._gripper = gripper
         self._before: list[Any] | None = None
-        self._due = 0.0
+        if not address.path:
+            what = "no terminal; 'vla-ros teleop --device keyboard' takes the one it runs in"
+            raise DeviceError(f"{address.text}: {what}")
+        super().__init__("keyboard", address.path)
 
-    def open(self) -> None:
-        """Open the terminal; the clutch is open."""
-        self._keys = Keys(self._speed, self._turn, self._gripper)
+    def meaning(self) -> Keys:
+        """Put the terminal into raw mode."""
         try:
-            self._terminal = os.open(self._path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
-            if not stat.S_ISCHR(os.fstat(self._terminal).st_mode):
-                raise DeviceError(f"{self._path} is no terminal; 'tty' tells yours")
-            self._before = termios.tcgetattr(self._terminal)
-            tty.setcbreak(self._terminal, termios.TCSANOW)  # Ctrl-C still ends the program in the foreground
+            self._before = termios.tcgetattr(self._file)
+            tty.setcbreak(self._file, termios.TCSANOW)  # Ctrl-C still ends the program in the foreground
         except (OSError, termios.error) as error:
-            raise DeviceError(f"{self._path} is no terminal that can be read: {error}; 'tty' tells yours") from None
-        self._due = time.monotonic()
+            raise DeviceError(f"{self.path} is no terminal: {error.args[-1]}{self.advice()}") from None
+        return Keys(self._speed, self._turn, self._gripper)
 
-    def read(self, timeout: float) -> Reading[TeleopSample] | None:
-        """Return what the keys ask for, 100 times a second."""
-        self._due = max(self._due + PERIOD, time.monotonic())
-        while (pause := self._due - time.monotonic()) > 0:
-            try:
-                ready, _, _ = select.select([self._terminal], [], [], pause)
-                data = os.read(self._terminal, LONGEST) if ready else b""
-            except (OSError, ValueError) as error:
-                raise DeviceError(f"{self._path} is closed: {error}") from None
-            if ready and not data:
-                raise DeviceError(f"{self._path} is closed")
-            self._keys.press(data, time.monotonic())
-        stamp = time.time_ns()
-        return Reading(self._keys.sample(stamp, time.monotonic()), stamp)
+    def advice(self) -> str:
+        """Say how a terminal is found."""
+        return "; 'tty' tells yours"
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        if self._terminal < 0:
-            return
-        with suppress(OSError, termios.error):
-            if self._before is not None:
-                termios.tcsetattr(self._terminal, termios.TCSANOW, self._before)
-        with suppress(OSError):
-            os.close(self._terminal)
-        self._terminal, self._before = -1, None
+        if self._before is not None:
+            with suppress(OSError, termios.error):
+                termios.tcsetattr(self._file, termios.TCSANOW, self._before)
+        self._before = None
+        super().close()

@@ -11,25 +11,33 @@ from vla_ros.errors import DeviceError, unknown_name
 from vla_ros.kinematics import Kinematics
 from vla_ros.sim.operator import ScriptedOperator
 from vla_ros.teleop.device import LeaderDevice
+from vla_ros.teleop.gamepad import Gamepad
 from vla_ros.teleop.keyboard import Keyboard
 from vla_ros.teleop.scripted import ScriptedLeader
 from vla_ros.teleop.servo_arm import DynamixelArm, FeetechArm, ServoArm
+from vla_ros.teleop.spacemouse import SpaceMouse
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
 
 SCRIPTED = "scripted"
+HANDS: dict[str, type[Keyboard] | type[Gamepad] | type[SpaceMouse]] = {
+    "keyboard": Keyboard,
+    "gamepad": Gamepad,
+    "spacemouse": SpaceMouse,
+}
 
 
 @dataclass(frozen=True)
 class DeviceKind:
-    """address: an example. what: it is, in a few words."""
+    """address: an example. what: it is, in a few words. clutch: its own, where it has one."""
 
     address: str
     what: str
+    clutch: str = ""
 
 
 DEVICES = {
-    SCRIPTED: DeviceKind("scripted", "the simulator's operator, who knows the tasks"),
+    SCRIPTED: DeviceKind("scripted", "the simulator's operator, who knows the tasks", "never let go"),
     "dynamixel": DeviceKind(
         "dynamixel:///dev/ttyUSB0?calibration=leader.yaml&baud=1000000",
         "leader arm of Dynamixel X servos: GELLO, Koch, ALOHA",
@@ -38,7 +46,9 @@ DEVICES = {
         "feetech:///dev/ttyACM0?calibration=leader.yaml", "leader arm of STS3215 servos: SO-100, SO-101"
     ),
     "topic": DeviceKind("topic:///leader/joint_states", "any arm that publishes sensor_msgs/JointState"),
-    "keyboard": DeviceKind("keyboard:///dev/pts/0", "the keys of a terminal move the tip"),
+    "keyboard": DeviceKind("keyboard:///dev/pts/0", "the keys of a terminal move the tip", "the space bar"),
+    "gamepad": DeviceKind("gamepad:///dev/input/event5", "sticks move the tip", "hold the left shoulder button"),
+    "spacemouse": DeviceKind("spacemouse:///dev/hidraw3", "a 3D mouse moves the tip", "the left button"),
 }
 
 
@@ -47,9 +57,9 @@ def is_live(device: str) -> bool:
     return _parsed(device).device != SCRIPTED
 
 
-def has_clutch(device: str) -> bool:
-    """Return whether the device has a clutch of its own, so that the node's may be held from the start."""
-    return _parsed(device).device in (SCRIPTED, "keyboard")
+def clutch_of(device: str) -> str:
+    """Return where the device's own clutch is, "" where it has none; then the node's has to be taken."""
+    return DEVICES[_parsed(device).device].clutch
 
 
 def make_device(
@@ -81,8 +91,9 @@ def make_device(
         "dynamixel": lambda: servos(DynamixelArm),
         "feetech": lambda: servos(FeetechArm),
         "topic": lambda: TopicLeader(address),
-        "keyboard": lambda: StreamedLeader(Keyboard(address, next(iter(grippers.values()), None))),
     }
+    if address.device in HANDS:
+        return StreamedLeader(HANDS[address.device](address, next(iter(grippers.values()), None)))
     return makers[address.device]()
 
 

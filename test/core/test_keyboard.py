@@ -107,7 +107,7 @@ def test_a_closed_terminal_is_a_lost_device(terminal: tuple[int, str]) -> None:
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/nowhere", __file__])
 def test_what_is_no_terminal_is_refused(path: str) -> None:
     keyboard = Keyboard(Address.parse(f"keyboard://{Path(path)}"))
-    with pytest.raises(DeviceError, match="is no terminal.*'tty' tells yours"):
+    with pytest.raises(DeviceError, match="(is no terminal|No such file).*'tty' tells yours"):
         keyboard.open()
     keyboard.close()
 

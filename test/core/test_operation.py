@@ -16,7 +16,7 @@ from vla_ros.robot import load_urdf
 from vla_ros.teleop.clutch import ClutchSettings
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.operation import Operation, OperationSettings
-from vla_ros.teleop.registry import DEVICES, has_clutch, is_live, make_device
+from vla_ros.teleop.registry import DEVICES, clutch_of, is_live, make_device
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
 
@@ -149,7 +149,7 @@ def test_a_leader_of_other_kinematics_leads_with_its_tip(contract: Contract, kin
 def test_every_device_of_the_list_has_a_valid_address() -> None:
     for name, kind in DEVICES.items():
         assert is_live(kind.address) == (name != "scripted")
-    assert has_clutch("keyboard:///dev/pts/0") and not has_clutch("topic:///leader")
+    assert clutch_of("keyboard:///dev/pts/0") == "the space bar" and clutch_of("topic:///leader") == ""
 
 
 def test_grippers_of_a_calibration_go_between_the_robots_limits(

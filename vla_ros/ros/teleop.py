@@ -18,7 +18,7 @@ from vla_ros.ros.graph import NodeSpec, Value, bring_up
 from vla_ros.ros.lifecycle import make_executor
 from vla_ros.ros.up import run_up
 from vla_ros.teleop.keyboard import HELP
-from vla_ros.teleop.registry import is_live
+from vla_ros.teleop.registry import clutch_of, is_live
 
 CLUTCH = "/teleop_node/toggle_clutch"
 
@@ -74,9 +74,9 @@ def with_terminal(device: str) -> str:
 
 def _begin(device: str) -> None:
     """Tell how to begin; with a device whose clutch is not its own, make Enter the clutch."""
-    if device.startswith("keyboard:") or device == "keyboard":
-        print(HELP, flush=True)
-    elif is_live(device) and sys.stdin.isatty():
+    if own := clutch_of(device):
+        print(HELP if device.startswith("keyboard") else f"clutch: {own}", flush=True)
+    elif sys.stdin.isatty():
         print("Enter takes the clutch, and releases it.", flush=True)
         threading.Thread(target=_toggle, name="clutch", daemon=True).start()
 

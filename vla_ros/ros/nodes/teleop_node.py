@@ -29,7 +29,7 @@ from vla_ros.ros.live_teleop import LiveTeleop, leader_kinematics
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.teleop import LeaderFollower, WorldWatcher
 from vla_ros.teleop.device import LeaderDevice, TeleopSample
-from vla_ros.teleop.registry import has_clutch, is_live, make_device
+from vla_ros.teleop.registry import clutch_of, is_live, make_device
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
 
@@ -54,7 +54,7 @@ class TeleopNode(ManagedNode):
         task = declare(self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True)
         seed = declare(self, "seed", 0, "seed of the scripted operator, taken over by ~/reset")
         live = is_live(device)
-        declare(self, "clutch", has_clutch(device), "False: the operator's hand is off, every chunk says 'hold'")
+        declare(self, "clutch", bool(clutch_of(device)), "False: the operator's hand is off, every chunk says 'hold'")
         rate = declare(
             self, "rate", 0.0, "chunks per second [Hz]; 0: the contract's rate", (0.0, 1000.0), read_only=True
         )
