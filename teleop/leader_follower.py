@@ -74,6 +74,11 @@ class LeaderFollower:
             values, action.names, action.space, stamp, self.period, frame, task=task, sequence=self._sequence
         )
 
+    def released(self, stamp: int) -> ActionChunk:
+        """Return the empty chunk without names for `stamp` [ns]: the operator has let the clutch go."""
+        self.reset()
+        return ActionChunk(np.zeros((0, 0)), (), self.contract.action.space, stamp, self.period)
+
     def _targets(self, sample: TeleopSample) -> list[npt.NDArray[np.float64]]:
         if sample.joints:
             return [self._from_joints(joints) for joints in self._ahead(sample)]

@@ -79,8 +79,7 @@ class Operation:
         asked = self.clutch(self._smoothed(self._as_pose(sample)), self._arm)
         if not asked.clutch:
             self._q = None
-            chunk = self._follower.chunk(at, None, task)
-            return chunk if self.clutch.lost else replace(chunk, values=np.zeros((0, 0)), names=())
+            return self._follower.chunk(at, None, task) if self.clutch.lost else self._follower.released(at)
         if not asked.joints and self._contract.action.space == "joint_position":
             asked = self._solve(asked)
         self._check_distance(asked)

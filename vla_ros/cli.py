@@ -130,6 +130,7 @@ def collect(
         bool, typer.Option("--resume", help="count what the dataset holds and go on with the next seed")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="every message too, in an MCAP file beside each episode")] = False,
+    with_policy: Annotated[Path | None, typer.Option(help="checkpoint that drives; the operator corrects it")] = None,
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate."""
     from vla_ros.ros.collect import collect as run
@@ -143,6 +144,7 @@ def collect(
         lockstep=lockstep,
         resume=resume,
         raw=raw,
+        policy=str(with_policy or ""),
     )
 
 

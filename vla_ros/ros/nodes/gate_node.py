@@ -63,14 +63,15 @@ class GateNode(ManagedNode):
         what, limits = "[s] between a source's chunks, for lockstep", (1e-3, 10.0)
         source_period = declare(self, "source_period", 1.0 / contract.rate, what, limits, read_only=True)
         self._gate = Gate(contract, Kinematics.of(contract), PERIOD, make_executor(executor), SOURCES)
+        what = "a person who takes the clutch takes the arm from the policy, and gives it back by releasing"
+        self._intervention = Intervention() if declare(self, "intervention", False, what, read_only=True) else None
         if lockstep:
-            self._pacer = LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None)
+            watched = {"teleop": 1.0 / contract.rate} if self._intervention is not None else {}
+            self._pacer = LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None, watched)
         self._create_outputs(lockstep)
         self._create_inputs(lockstep)
         source = declare(self, "source", "", f"whose chunks are followed: '' for none, {', '.join(SOURCES)}")
         self._gate.select(source)
-        what = "a person who takes the clutch takes the arm from the policy, and gives it back by releasing"
-        self._intervention = Intervention() if declare(self, "intervention", False, what, read_only=True) else None
         self.add_on_set_parameters_callback(self._on_parameters)
         self._show_source()
 
@@ -147,7 +148,7 @@ class GateNode(ManagedNode):
             return
         while (tick := self._pacer.ready(self._gate.source)) is not None:
             self._pacer.done(tick)
-            self._gate.confirm(self._pacer.due(tick), tick)
+            self._gate.confirm(self._pacer.due(tick, self._gate.source), tick)
             self._send(self._gate.step(tick))
 
     def _send(self, output: GateOutput) -> None:

@@ -140,7 +140,7 @@ class TeleopNode(ManagedNode):
         try:
             clutch = bool(self.get_parameter("clutch").value)
             sample = self._device.read(t) if clutch else None
-            chunk = self._follower.chunk(t, sample)
+            chunk = self._follower.chunk(t, sample) if clutch else self._follower.released(t)
             reason = "" if sample else getattr(self._device, "reason", "") if clutch else "the clutch is open"
         except DeviceError as error:
             chunk, reason = self._follower.chunk(t, None), str(error)
