@@ -14,7 +14,13 @@ from vla_ros.errors import DeviceError, unknown_name
 DRIVERS: dict[str, dict[str, str]] = {
     "camera": {},
     "force_torque": {},
-    "tactile": {},
+    "tactile": {
+        "anyskin": "vla_ros.drivers.anyskin:AnySkinDriver",
+        "digit": "vla_ros.drivers.gelsight:DigitDriver",
+        "gelsight": "vla_ros.drivers.gelsight:GelSightDriver",
+        "paxini": "vla_ros.drivers.paxini:PaxiniDriver",
+        "xela": "vla_ros.drivers.xela:XelaDriver",
+    },
 }
 
 
