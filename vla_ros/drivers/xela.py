@@ -18,6 +18,7 @@ import json
 import math
 import re
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +125,7 @@ class XelaDriver:
         self.unit = FIELDS[self._field]
         self._parser = XelaParser(self._sensor)
         self._socket: Any = None
+        self._connection = ExitStack()
 
     @property
     def rejected(self) -> int:
@@ -136,11 +138,14 @@ class XelaDriver:
             from websockets.exceptions import WebSocketException
             from websockets.sync.client import connect
         except ImportError:
-            raise DeviceError("xela: needs the Python package 'websockets': pip install 'vla_ros[touch]'") from None
+            raise DeviceError(
+                "xela: needs the Python package 'websockets' from version 15: pip install 'websockets>=15'"
+            ) from None
         try:
-            self._socket = connect(
+            opened = connect(
                 self._uri, open_timeout=CONNECT, close_timeout=0.5, max_size=LONGEST, proxy=None, compression=None
             )
+            self._socket = self._connection.enter_context(opened)
         except (OSError, WebSocketException) as error:
             raise DeviceError(
                 f"xela: no server at {self._uri} ({error or type(error).__name__}); start xela_server, and mind that it "
@@ -179,6 +184,6 @@ class XelaDriver:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._socket is not None:
-            socket, self._socket = self._socket, None
-            socket.close()
+        self._socket = None
+        with suppress(OSError):  # it may be gone already
+            self._connection.close()

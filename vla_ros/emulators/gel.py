@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vla_ros.emulators.base import Emulator
-from vla_ros.emulators.touching import CYCLE, Touch, touch_at
+from vla_ros.emulators.touching import CYCLE, STICK, Touch, touch_at
 
 HEIGHT, WIDTH = 240, 320  # [px]
 RATE = 30  # [Hz]
 PITCH, DOT = 24, 3.2  # [px] between markers, and their radius
 RADIUS = 38.0  # [px] of the contact
-SPREAD, SHEAR = 5.0, 7.0  # [px] that markers move at most, outwards when pressed and sideways when dragged
+SPREAD = 5.0  # [px] that markers move at most outwards when pressed
+SHEAR = STICK * WIDTH / 3  # [px] sideways when dragged: as far as the object that sticks to them
 REACH = 1.3 * RADIUS  # [px] over which the skin gives way
 SHADE = 900.0  # brightness of a slope
 LAMPS = ((0.0, 1.0), (0.87, -0.5), (-0.87, -0.5))  # where red, green and blue light comes from

@@ -81,7 +81,9 @@ class XelaEmulator(Emulator):
         try:
             from websockets.sync.server import serve
         except ImportError:
-            raise DeviceError("emulating xela needs the Python package 'websockets': pip install websockets") from None
+            raise DeviceError(
+                "emulating xela needs the Python package 'websockets' from version 15: pip install 'websockets>=15'"
+            ) from None
         self._server = serve(self._talk, "127.0.0.1", self._port, compression=None)
         self._port = self._server.socket.getsockname()[1]
         threading.Thread(target=self._server.serve_forever, name="xela listens", daemon=True).start()
