@@ -8,7 +8,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "vla_ros"
-NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node", "force_torque_node"]
+NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node"]
+NODES += ["force_torque_node", "tactile_node"]
 SHARED_FOLDERS = ["config", "launch", "urdf"]
 
 
@@ -33,6 +34,8 @@ SIM = ["mujoco>=3.3"]
 TRAIN = ["tensorboard>=2.14"]
 BAGS = ["rosbags>=0.10.9", "mcap>=1.2"]  # dataset from-bag and to-bag, raw recordings
 VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
+TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
+TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the emulators against
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
     *("setuptools>=64,<80", "wheel"),  # the install tests build without isolation; colcon needs < 80
@@ -40,6 +43,8 @@ TEST = [
     *SIM,
     *TRAIN,
     *BAGS,
+    *TOUCH,
+    *TOUCH_CLIENTS,
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
@@ -80,6 +85,7 @@ setup(
         "train": TRAIN,
         "bags": BAGS,
         "view": VIEW,
+        "touch": TOUCH,
         "ros": ROS_WHEELS,
         "test": TEST,
         "dev": DEV,
