@@ -165,6 +165,8 @@ def test_a_missing_device_is_named_with_what_to_do() -> None:
             driver.open()
     with pytest.raises(DeviceError, match="/dev/no_such_port is not there.*serial ports here: .*plug the device in"):
         make_driver("force_torque", "ft300:///dev/no_such_port").open()
+    with pytest.raises(DeviceError, match="onrobot at .*; check the compute box"):
+        make_driver("force_torque", f"onrobot://{'x' * 70}.local").open()
     with pytest.raises(DeviceError, match="/dev/null is no serial port"):
         make_driver("force_torque", "ft300:///dev/null").open()
     driver.close()
