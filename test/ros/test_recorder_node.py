@@ -153,7 +153,8 @@ def test_an_episode_holds_what_was_published(ros: RosTest, recorder: tuple[Strea
     ros.wait_for(lambda: progress and from_time(progress[-1]) >= 1.5 * SECOND, what="1.5 s recorded")
     answer = command(ros, "save")
     assert answer.success, answer.message
-    assert json.loads(answer.message) == {"episode": 0, "rows": 42, "problem": "", "stale_rows": {}}
+    told = {"episode": 0, "rows": 42, "success": True, "problem": "", "stale_rows": {}}
+    assert json.loads(answer.message) == told
     data = Dataset(root)
     times = 0.1 + np.arange(42) / 30
     assert data.column(JOINTS) == pytest.approx(np.stack([times, -times], axis=1), abs=1e-6)

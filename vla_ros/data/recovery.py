@@ -12,6 +12,7 @@ from vla_ros.data.features import Feature
 from vla_ros.data.finished import FinishedEpisode
 from vla_ros.data.interrupted import SOURCE, Interrupted, find, journaled_rows, recorded_video, recoverable
 from vla_ros.data.journal import TASK
+from vla_ros.data.notes import noted
 from vla_ros.data.pictures import pictures_of
 from vla_ros.data.remux import concatenate, readable_frames, video_kind
 from vla_ros.data.spill import spilled_frames
@@ -69,7 +70,7 @@ def _rebuilt(source: Path, tree: Path, features: dict[str, Feature], fps: int, i
             raise DatasetError(f"'{key}' has {counted} readable frames for {rows} rows")
         stats[key] = found
     columns = {key: to_numpy(table[key], features[key])[:rows] for key in table.column_names if key != TASK}
-    return FinishedEpisode(tree, features, fps, columns, table[TASK].to_pylist()[:rows], stats)
+    return FinishedEpisode(tree, features, fps, columns, table[TASK].to_pylist()[:rows], stats, list(noted(source)))
 
 
 def _sources(folder: Path, scratch: Path, key: str, feature: Feature, fps: int, rows: int) -> list[tuple[Path, int]]:

@@ -10,18 +10,23 @@ from vla_ros.errors import DatasetError
 TOPIC = "/recorder/episode"
 TYPE = "std_msgs/msg/String"
 GATE_TOPIC, GATE_TYPE = "/gate/action", "trajectory_msgs/msg/JointTrajectory"
-KINDS = ("start", "save", "discard")
+KINDS = ("start", "save", "discard", "note")
 
 
 @dataclass(frozen=True)
 class EpisodeEvent:
-    """An episode began (first: its first row's time [ns]; task), was saved (rows, success), or was discarded."""
+    """An episode began (first: its first row's time [ns]; task), was saved (rows, success), or was discarded.
+
+    Or somebody said `text` of the running one, or of the one just saved, `time` [s] after its first row.
+    """
 
     kind: str
     first: int = 0
     task: str = ""
     rows: int = 0
     success: bool = True
+    text: str = ""
+    time: float = 0.0
 
     def to_text(self) -> str:
         """Return the event as the text of a message."""
