@@ -221,3 +221,32 @@ def test_rerecording_drops_the_running_episode_and_begins_it_again(
     streams.run(1.5)
     ros.wait_for(lambda: (a := command(ros, "save")).success and a, what="the saved episode")
     assert Dataset(root).num_episodes == 1 and Dataset(root).num_frames < 20
+
+
+def test_a_label_and_notes_are_kept_with_their_episode(ros: RosTest, recorder: tuple[Streams, Any, Path]) -> None:
+    from std_msgs.msg import String
+    from std_srvs.srv import SetBool
+
+    streams, _, root = recorder
+    events: list[String] = ros.collect(String, "/recorder/episode", 100)
+    notes = ros.node.create_publisher(String, "/recorder/note", 10)
+    ros.wait_for(lambda: notes.get_subscription_count() == 1, what="the recorder's ear for notes")
+
+    def note(text: str) -> None:
+        notes.publish(String(data=text))
+        ros.wait_for(lambda: any(text in e.data for e in events), what=f"the note '{text}'")
+
+    streams.run(0.1)
+    answer = ros.call(SetBool, "/recorder_node/label", SetBool.Request(data=False))
+    assert not answer.success and answer.message == "cannot label while idle; valid: start"
+    started(ros)
+    streams.run(0.5)
+    note("the gripper slipped")
+    assert ros.call(SetBool, "/recorder_node/label", SetBool.Request(data=False)).success
+    assert json.loads(command(ros, "save").message)["success"] is False
+    note("table moved")
+    data = Dataset(root)
+    assert data.episodes[0].success is False and list(data.notes) == [0]
+    first, second = data.notes[0]
+    assert first.text == "the gripper slipped" and 0.0 < first.time <= 0.5
+    assert second.text == "table moved" and second.time == pytest.approx(data.num_frames / 30)

@@ -79,8 +79,8 @@ class RecorderNode(ManagedNode):
         self.create_subscription(String, NOTE, self._on_note, qos.reliable(100))
         answers = {"start": self._start, "save": self._save, "discard": self._discard, "rerecord": self._rerecord}
         for command, answer in answers.items():
-            self.create_service(Trigger, f"~/{command}", self._service(lambda _, do=answer: do()))
-        self.create_service(SetBool, "~/label", self._service(lambda request: self._label(request.data)))
+            self.create_service(Trigger, f"~/{command}", self._service(answer))
+        self.create_service(SetBool, "~/label", self._service(self._label))
         self._stalled = 0
         self.create_timer(REPORT_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -120,11 +120,12 @@ class RecorderNode(ManagedNode):
     def _now(self) -> int:
         return self._newest if self._simulated else self.stamp()
 
-    def _service(self, answer: Callable[[Any], dict[str, object]]) -> Callable[[Any, Any], Any]:
+    def _service(self, answer: Callable[..., dict[str, object]]) -> Callable[[Any, Any], Any]:
         def serve(request: Any, response: Any) -> Any:
             try:
                 self._require_active()
-                response.message, response.success = json.dumps(answer(request)), True
+                given = [request.data] if isinstance(request, SetBool.Request) else []
+                response.message, response.success = json.dumps(answer(*given)), True
             except DatasetError as error:
                 response.message, response.success = str(error), False
             return response
