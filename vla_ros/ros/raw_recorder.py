@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rclpy.node import Node
-from rclpy.serialization import serialize_message
-from std_msgs.msg import String
 
 from vla_ros.action import NANOSECONDS
 from vla_ros.contract import Contract
@@ -63,12 +61,12 @@ class RawRecorder:
             file.write(topic, first, data)
         for stamp, topic, data in self._recent:
             file.write(topic, stamp, data)
-        file.write(TOPIC, now, _serialized(event))
+        file.write(TOPIC, now, event.to_cdr())
         self._file, self._failed = file, False
 
     def tell(self, event: EpisodeEvent) -> None:
         """Write what became known of the running episode; without a file do nothing."""
-        self._write(TOPIC, time.time_ns(), _serialized(event))
+        self._write(TOPIC, time.time_ns(), event.to_cdr())
 
     def stop(self, event: EpisodeEvent) -> int:
         """End the file, before the episode is committed; return how many messages it holds.
@@ -80,7 +78,7 @@ class RawRecorder:
         if file is None:
             return 0
         try:
-            file.write(TOPIC, time.time_ns(), _serialized(event))
+            file.write(TOPIC, time.time_ns(), event.to_cdr())
             return file.close()
         except BaseException:
             file.path.unlink(missing_ok=True)
@@ -113,7 +111,3 @@ class RawRecorder:
             self._write(topic, now, data)
 
         return receive
-
-
-def _serialized(event: EpisodeEvent) -> bytes:
-    return bytes(serialize_message(String(data=event.to_text())))

@@ -32,6 +32,11 @@ class EpisodeEvent:
         """Return the event as the text of a message."""
         return json.dumps(asdict(self))
 
+    def to_cdr(self) -> bytes:
+        """Return the event as a serialized message: CDR, little-endian, of one string."""
+        text = self.to_text().encode() + b"\0"
+        return b"\0\1\0\0" + len(text).to_bytes(4, "little") + text
+
     @classmethod
     def from_text(cls, text: str) -> EpisodeEvent:
         """Read the text of a message. Raises DatasetError if it is not an event."""
