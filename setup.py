@@ -39,6 +39,7 @@ TEST = [
     *SIM,
     *TRAIN,
     *BAGS,
+    "mcap-ros2-support>=0.5",  # MCAP's own decoder, to read our raw recordings with
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
