@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from recordings import FRONT, TAXELS, WRENCH, number_of, picture, small_contract
 from ros_support import RosTest
+from small_disk import on_small_disk
 
 from vla_ros.data import Dataset
+from vla_ros.data.interrupted import recoverable
 from vla_ros.ros import lifeline
 
 SECOND = 1_000_000_000
@@ -121,11 +124,14 @@ def recorder(ros: RosTest, tmp_path: Path) -> Iterator[tuple[Streams, subprocess
     process.communicate(timeout=20)
 
 
-def start(folder: Path, **parameters: object) -> subprocess.Popen[str]:
+def command_of(folder: Path, **parameters: object) -> list[str]:
     values = {"contract": folder / "small.yaml", "root": folder / "set", "use_sim_time": "true"} | parameters
     arguments = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
-    command = [sys.executable, "-m", "vla_ros.ros.nodes.recorder_node", "--ros-args", *arguments]
-    return lifeline.start(command, os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return [sys.executable, "-m", "vla_ros.ros.nodes.recorder_node", "--ros-args", *arguments]
+
+
+def start(folder: Path, **parameters: object) -> subprocess.Popen[str]:
+    return lifeline.start(command_of(folder, **parameters), os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def command(ros: RosTest, name: str) -> Any:
@@ -250,3 +256,57 @@ def test_a_label_and_notes_are_kept_with_their_episode(ros: RosTest, recorder: t
     first, second = data.notes[0]
     assert first.text == "the gripper slipped" and 0.0 < first.time <= 0.5
     assert second.text == "table moved" and second.time == pytest.approx(data.num_frames / 30)
+
+
+def test_a_full_disk_is_told_in_one_line_and_what_is_saved_stays(ros: RosTest, tmp_path: Path) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    (tmp_path / "small.yaml").write_text(small_contract().text)
+    (tmp_path / "disk").mkdir()
+    here = command_of(tmp_path, root=tmp_path / "disk/set")
+    process = lifeline.start(
+        on_small_disk(tmp_path / "disk", here), os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    streams = Streams(ros)
+    streams.connect()
+    disk = Path(f"/proc/{process.pid}/root{tmp_path}/disk")
+    streams.run(0.1)
+    started(ros)
+    streams.run(0.8)
+    assert command(ros, "save").success
+    started(ros)
+    streams.run(2.0)
+    with (disk / "filler").open("wb", buffering=0) as file:  # the disk takes what it can, to the last byte
+        assert file.write(bytes(16 << 20)) < 16 << 20
+    heard: list[DiagnosticArray] = ros.collect(DiagnosticArray, "/diagnostics", 100)
+    while not any("No space left" in one.message for array in heard for one in array.status):
+        assert streams.now < 60 * SECOND, "the disk never was full"
+        streams.run(streams.now / SECOND + 0.4)
+    answer = command(ros, "save")
+    assert not answer.success and answer.message.startswith("episode 1 cannot be saved to")
+    assert "\n" not in answer.message and "No space left" in answer.message
+    (disk / "filler").unlink()
+    started(ros)  # it goes on once there is room
+    streams.run(streams.now / SECOND + 0.5)
+    answer = command(ros, "save")
+    assert answer.success and json.loads(answer.message)["episode"] == 1
+    shutil.copytree(disk / "set", tmp_path / "copy")
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert sum("recording stopped after" in line and "No space left" in line for line in said.splitlines()) == 1
+    data = Dataset(tmp_path / "copy")
+    assert data.num_episodes == 2 and all(len(data.frames(FRONT, e.index)) == e.length for e in data.episodes)
+    assert len(recoverable(tmp_path / "copy")) == 1
+
+
+def test_a_read_only_folder_ends_the_node_with_one_line(tmp_path: Path, ros_domain: int) -> None:
+    (tmp_path / "small.yaml").write_text(small_contract().text)
+    (tmp_path / "disk").mkdir()
+    here = command_of(tmp_path, root=tmp_path / "disk/set")
+    locked = on_small_disk(tmp_path / "disk", here, then=f"mount -o remount,ro {tmp_path / 'disk'}")
+    process = lifeline.start(locked, os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    said = process.communicate(timeout=60)[1].strip().splitlines()
+    assert process.returncode == 1
+    assert said[-1] == f"vla_ros: dataset '{tmp_path}/disk/set' cannot be written: [Errno 30] " + (
+        f"Read-only file system: '{tmp_path}/disk/set'"
+    )

@@ -21,16 +21,21 @@ HEADER = _HEADER.size
 
 
 def write_record(file: int, at: int, number: int, data: Any, path: Path) -> int:
-    """Write a record at offset `at` of a descriptor in one call; return the offset behind it.
+    """Write a record at offset `at` of a descriptor; return the offset behind it.
 
     data: bytes or a contiguous buffer of them. A kill of this process does not lose it any more. Raises OSError naming
     `path` when the disk does not take all of it.
     """
     length = memoryview(data).nbytes
     header = _HEADER.pack(_MARK, number, length, _checksum(number, length, data))
-    if os.pwritev(file, [header, data], at) != HEADER + length:
-        raise OSError(28, "no space left", str(path))
-    return at + HEADER + length
+    end = at + HEADER + length
+    try:
+        at += os.pwritev(file, [header, data], at)
+        while at < end:  # a full disk takes a part; the next try says why
+            at += os.pwrite(file, (header + bytes(memoryview(data)))[at - end :], at)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
+    return end
 
 
 def read_record(file: int, at: int, length: int) -> tuple[int, memoryview]:

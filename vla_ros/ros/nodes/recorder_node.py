@@ -113,9 +113,15 @@ class RecorderNode(ManagedNode):
         self._advance(self._newest)
 
     def _advance(self, now: int) -> None:
-        if self._recorder.state == "recording" and self._recorder.advance(now):
+        recorder = self._recorder
+        if recorder.state != "recording":
+            return
+        before = recorder.problem
+        if recorder.advance(now):
             self._stalled = 0
-            self._progress.publish(to_time(self._recorder.progress))
+            self._progress.publish(to_time(recorder.progress))
+        if recorder.problem and not before:
+            self.get_logger().error(f"recording stopped after {recorder.rows} rows: {recorder.problem}")
 
     def _now(self) -> int:
         return self._newest if self._simulated else self.stamp()
