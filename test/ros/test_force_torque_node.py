@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ros_support import RosTest
+from ros_support import RosTest, wait_until
 
 from vla_ros.emulators import make_emulator
 from vla_ros.kinematics import Kinematics
@@ -150,6 +150,28 @@ def test_the_tools_weight_is_taken_off_a_topic_of_another_node(ros: RosTest, tmp
         message = seen.wrench(contact)
         assert message.header.frame_id == "tool0"
         assert from_time(message.header.stamp) in sent, "the other node's stamps"
+
+
+def test_a_manager_can_stop_the_node_and_configure_it_again(ros: RosTest) -> None:
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    def change(transition: int) -> None:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert ros.call(ChangeState, "/force_torque_node/change_state", request).success
+
+    with make_emulator("netft") as device, node(device=device.address):
+        seen = Seen(ros)
+        seen.wrench(device.wrench)
+        change(Transition.TRANSITION_DEACTIVATE)
+        wait_until(lambda: device._client is None, what="the end of the stream")
+        change(Transition.TRANSITION_CLEANUP)
+        ros.wait_for(lambda: ros.node.count_publishers(seen.topic) == 0, what="the end of the publisher")
+        device.wrench = (9.0, 8.0, 7.0, 0.6, 0.5, 0.4)
+        change(Transition.TRANSITION_CONFIGURE)
+        change(Transition.TRANSITION_ACTIVATE)
+        seen.wrench(device.wrench)
+        assert ros.node.count_publishers(seen.topic) == 1
 
 
 def test_a_wrong_address_ends_the_node_with_one_line(ros_domain: int) -> None:

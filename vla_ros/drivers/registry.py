@@ -19,7 +19,13 @@ DRIVERS: dict[str, dict[str, str]] = {
         "netft": "vla_ros.drivers.netft:NetFt",
         "onrobot": "vla_ros.drivers.onrobot:OnRobotHex",
     },
-    "tactile": {},
+    "tactile": {
+        "anyskin": "vla_ros.drivers.anyskin:AnySkinDriver",
+        "digit": "vla_ros.drivers.gelsight:DigitDriver",
+        "gelsight": "vla_ros.drivers.gelsight:GelSightDriver",
+        "paxini": "vla_ros.drivers.paxini:PaxiniDriver",
+        "xela": "vla_ros.drivers.xela:XelaDriver",
+    },
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import rclpy
 from geometry_msgs.msg import WrenchStamped
 from rclpy.context import Context
+from rclpy.executors import Executor
 from sensor_msgs.msg import JointState
 
 from vla_ros.errors import CalibrationError, GraphError, ObservationError
@@ -21,6 +22,7 @@ from vla_ros.ros.lifecycle import make_executor
 from vla_ros.wrench import RecordedPose, calibrate
 from vla_ros.wrench.load import FEWEST
 
+STALE = 0.3  # [s] after the answer, in which what was queued before it is thrown away
 PATIENCE = 10.0  # [s] for the samples of a pose
 STILL = 0.005  # [rad, m] that a joint may move meanwhile
 PROMPT = "Enter takes pose {number}; q and Enter ends: "
@@ -52,17 +54,16 @@ def ask_for_poses(
     executor.add_node(node)
     try:
         collector = _Collector(kinematics, topic, joint_topic, samples)
-        node.create_subscription(WrenchStamped, topic, collector.on_wrench, qos.sensor(samples))
+        node.create_subscription(WrenchStamped, topic, collector.on_wrench, qos.SENSOR)
         node.create_subscription(JointState, joint_topic, collector.on_joints, qos.SENSOR)
         poses: list[RecordedPose] = []
         say(
             "Hold the arm still in at least 6 poses without contact, the tool tilted differently in each, up to sideways."
         )
         while not ask(PROMPT.format(number=len(poses) + 1)).strip().lower().startswith("q"):
+            _spin(executor, STALE, lambda: False)
             collector.begin()
-            end = time.monotonic() + PATIENCE
-            while not collector.complete and time.monotonic() < end:
-                executor.spin_once(timeout_sec=0.1)
+            _spin(executor, PATIENCE, lambda: collector.complete)
             pose = collector.pose(say)
             if pose is not None:
                 poses.append(pose)
@@ -74,6 +75,12 @@ def ask_for_poses(
         executor.shutdown()
         if own:
             context.try_shutdown()
+
+
+def _spin(executor: Executor, seconds: float, done: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while not done() and (left := end - time.monotonic()) > 0:
+        executor.spin_once(timeout_sec=min(left, 0.1))
 
 
 class _Collector:

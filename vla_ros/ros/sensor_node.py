@@ -10,6 +10,7 @@ from rclpy.clock import Clock, ClockType
 from vla_ros.drivers import Driver, Reading, SensorStream, make_driver
 from vla_ros.errors import DeviceError
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
+from vla_ros.ros.entities import Entities
 from vla_ros.ros.lifecycle import ManagedNode
 from vla_ros.ros.params import declare
 
@@ -26,6 +27,7 @@ class SensorNode(ManagedNode):
 
     def configure(self) -> None:
         """Make the driver from the node's parameters, and the publishers."""
+        self._inherited = Entities(self)
         what = f"address of the {self.kind} device, such as name://host or name:///dev/tty?option=value"
         address = declare(self, "device", "", what, read_only=True)
         self.frame = declare(self, "frame", self.get_name().removesuffix("_node"), "frame id", read_only=True)
@@ -72,6 +74,10 @@ class SensorNode(ManagedNode):
     def deactivate(self) -> None:
         """Stop reading; the device is free."""
         self._stream.stop()
+
+    def cleanup(self) -> None:
+        """Destroy what `configure` created."""
+        self._inherited.destroy_newer()
 
     def _on_sample(self, reading: Reading[Any], stamp: int) -> None:
         self.publish(reading, stamp)
