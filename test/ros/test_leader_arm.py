@@ -87,7 +87,13 @@ class Operator:
                 self.clutch(True)
             return abs(self.joints["elbow"] - (emulator.rest[ELBOW + 1] - 2048) * TICK) < 1.0 * DEGREE
 
-        self.ros.wait_for(together, what="the elbow where its leader is")
+        try:
+            self.ros.wait_for(together)
+        except AssertionError:
+            wanted = (emulator.rest[ELBOW + 1] - 2048) * TICK
+            raise AssertionError(
+                f"the elbow is at {self.joints['elbow']:.3f}, not {wanted:.3f}: {self.status}"
+            ) from None
 
 
 @pytest.fixture
@@ -117,7 +123,7 @@ def test_a_leader_arm_leads_and_a_pulled_cable_holds_the_arm_until_the_clutch_is
         operator.says("teleop_node", "leading")
 
         operator.led_together(leader)
-        leader.rest[ELBOW + 1] += 200
+        leader.rest[ELBOW + 1] -= 200
         operator.led_together(leader)
 
         leader.fault = "unplug"
@@ -125,7 +131,7 @@ def test_a_leader_arm_leads_and_a_pulled_cable_holds_the_arm_until_the_clutch_is
         assert operator.levels["teleop_node"] == 2
         operator.says("gate_node", "hold: source 'teleop' asks to hold")
         held = operator.commands[-1][0][ELBOW]
-        leader.rest[ELBOW + 1] -= 300
+        leader.rest[ELBOW + 1] += 300
         leader.fault = "none"
         operator.says("teleop_node", "take the clutch again")
         assert abs(operator.commands[-1][0][ELBOW] - held) < 1.0 * DEGREE
@@ -136,7 +142,7 @@ def test_a_leader_arm_leads_and_a_pulled_cable_holds_the_arm_until_the_clutch_is
         operator.clutch(False)
         operator.says("gate_node", "hold: source 'teleop' asks to hold")
         held, count = operator.commands[-1][0][ELBOW], len(operator.commands)
-        leader.rest[ELBOW + 1] += 400
+        leader.rest[ELBOW + 1] -= 400
         ros.wait_for(lambda: len(operator.commands) > count + WATCHED)
         assert abs(operator.commands[-1][0][ELBOW] - held) < 1.0 * DEGREE
         graph.check()
