@@ -99,7 +99,7 @@ class Operator:
 @pytest.fixture
 def leader() -> Iterator[DynamixelEmulator]:
     with DynamixelEmulator(amplitude=0.0) as emulator:
-        emulator.rest |= dict.fromkeys(range(1, 7), 2048 + 300)  # 0.46 rad from where the arm is at most
+        emulator.rest |= {1: 2348, 3: 1948, 4: 1948, 6: 2348}  # up and aside, clear of table and base
         emulator.rest[7] = 1000  # closed, as the arm's gripper
         yield emulator
 
