@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import termios
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -13,6 +14,7 @@ from vla_ros.errors import DeviceError
 from vla_ros.teleop.servo_tables import Register, ServoTable
 
 BLOCK = 0.002  # [s] that one read of the port waits; the SDKs themselves do not wait at all, they spin
+SETTLE = 0.02  # [s] after an answer that did not come, in which it may still come
 TRIES = 3  # of a single ping, read or write
 
 
@@ -53,6 +55,15 @@ class ServoBus:
 
         port.readPort = counted  # the SDKs call it silence, too, when what came is no packet
         self._port, self._packets = port, self._sdk.PacketHandler(self.table.protocol)
+        self._packet: Sequence[int] | None = None
+        self._late, receive = False, self._packets.rxPacket
+
+        def kept(*arguments: Any) -> Any:
+            answer = receive(*arguments)
+            self._packet = answer[0]
+            return answer
+
+        self._packets.rxPacket = kept  # the SDKs take what a packet of another length holds, check sum included
         self._groups.clear()
 
     def close(self) -> None:
@@ -70,6 +81,7 @@ class ServoBus:
                 model, result, _ = self._packets.ping(self._port, servo)
                 if result == self._sdk.COMM_SUCCESS:
                     return int(model)
+                self._late = True
         return None
 
     def read(self, servo: int, register: Register) -> int:
@@ -79,8 +91,9 @@ class ServoBus:
             for _ in range(TRIES):
                 self._fresh()
                 data, result, _ = self._packets.readTxRx(self._port, servo, register.address, register.size)
-                if result == self._sdk.COMM_SUCCESS and len(data) == register.size:
+                if self._answered(result, register.size):
                     return register.value(bytes(data))
+                self._late = True
         raise DeviceError(f"{self.port}: servo {servo}: {self._told(result)}")
 
     def torque_off(self, servo: int) -> None:
@@ -90,8 +103,9 @@ class ServoBus:
             for _ in range(TRIES):
                 self._fresh()
                 result, error = self._packets.write1ByteTxRx(self._port, servo, self.table.torque.address, 0)
-                if result == self._sdk.COMM_SUCCESS and not error & ~self.table.alert:
+                if self._answered(result, 0) and not error & ~self.table.alert:
                     return
+                self._late = True
         raise DeviceError(f"{self.port}: servo {servo} does not let its torque go: {self._told(result)}")
 
     def positions(self, servos: Sequence[int]) -> tuple[dict[int, int], list[int], int | None, bool]:
@@ -108,7 +122,8 @@ class ServoBus:
             for servo in servos:
                 self._received = 0
                 data, result, error = self._packets.readRx(self._port, servo, register.size)
-                if result != self._sdk.COMM_SUCCESS or len(data) != register.size:
+                if not self._answered(result, register.size):
+                    self._late = True
                     return ticks, alerts, servo, self._received > 0
                 ticks[servo] = register.value(bytes(data))
                 if error & self.table.alert:
@@ -125,10 +140,18 @@ class ServoBus:
             self._groups[key] = group
         return self._groups[key]
 
+    def _answered(self, result: int, size: int) -> bool:
+        """Return whether the last packet is an answer with `size` bytes of parameters."""
+        place, more = self.table.length
+        return result == self._sdk.COMM_SUCCESS and self._packet is not None and self._packet[place] == size + more
+
     def _fresh(self) -> None:
-        """Drop what has come too late, and what an exception in the SDK left locked."""
+        """Drop what has come too late, for an answer does not tell its question, and what an exception left locked."""
         if self._port is None:
             raise DeviceError(f"{self.port}: not open")
+        if self._late:
+            time.sleep(SETTLE)
+            self._late = False
         self._port.is_using = False
         self._port.ser.reset_input_buffer()
 

@@ -48,6 +48,9 @@ class ServoTable:
     status: Register
     faults: Mapping[int, str]
     alert: int
+    length: tuple[
+        int, int
+    ]  # in a status packet: where its length field is, and how much more than parameters it counts
 
     def faults_in(self, bits: int) -> tuple[str, ...]:
         """Return the names of the set bits."""
@@ -70,6 +73,7 @@ DYNAMIXEL = ServoTable(
     status=Register(70, 1),
     faults={0: "input voltage", 2: "overheating", 3: "motor encoder", 4: "electrical shock", 5: "overload"},
     alert=0x80,
+    length=(5, 4),
 )
 
 # Feetech, "Magnetic Encoder STS Servo, Memory Table": 2.2 "EPROM", 2.3 "SRAM Control", 2.4 "SRAM Feedback", 3.2 "Servo
@@ -88,4 +92,5 @@ FEETECH = ServoTable(
     status=Register(65, 1),
     faults={0: "input voltage", 1: "magnetic encoder", 2: "overheating", 3: "overcurrent", 5: "overload"},
     alert=0x2F,
+    length=(3, 2),
 )

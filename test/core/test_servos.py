@@ -291,6 +291,31 @@ def test_mutated_answers_give_no_wrong_joints_and_no_other_error(tmp_path: Path)
         arm.close()
 
 
+class Confused(DynamixelEmulator):
+    """Servo 2 answers a read of positions as if it had been asked something else before."""
+
+    confused = False
+
+    def _read(self, servo: int, parameters: bytes) -> bytes:
+        if self.confused and servo == 2:
+            return self._status(servo, 0, b"\x32\x00" if parameters[2] == 4 else b"")
+        return super()._read(servo, parameters)
+
+
+def test_an_answer_to_another_question_is_no_position(tmp_path: Path) -> None:
+    with Confused(amplitude=0.0) as bus:
+        arm = driver(bus, calibration(tmp_path / "leader.yaml"))
+        arm.open()
+        assert arm.read(1.0) is not None
+        bus.confused = True
+        assert arm.read(1.0) is None and arm.rejected == 1
+        with pytest.raises(DeviceError, match="servo 2: "):
+            arm.bus.read(2, arm.table.voltage)
+        bus.confused = False
+        assert arm.read(1.0) is not None
+        arm.close()
+
+
 def test_the_sdks_are_asked_for_when_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "dynamixel_sdk", None)
     with pytest.raises(DeviceError, match="need the Python package: pip install dynamixel-sdk"):

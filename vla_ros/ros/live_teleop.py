@@ -76,9 +76,8 @@ class LiveTeleop:
             values |= self._device.statistics.summary()
         if self._problem:
             return ERROR, self._problem, values
-        if flags:
-            return WARN, "; ".join(flags), values
-        return (OK, "leading", values) if clutch.engaged else (WARN, clutch.reason, values)
+        told = [*flags, *([] if clutch.engaged else [clutch.reason or "the arm is not followed"])]
+        return (WARN, "; ".join(told), values) if told else (OK, "leading", values)
 
     def _settings(self) -> OperationSettings:
         node = self._node
