@@ -33,6 +33,7 @@ ROS_WHEELS = [
 SIM = ["mujoco>=3.3"]
 TRAIN = ["tensorboard>=2.14"]
 BAGS = ["rosbags>=0.10.9", "mcap>=1.2"]  # dataset from-bag and to-bag, raw recordings
+LEADER = ["dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0"]  # leader arms of serial servos; both bring pyserial
 VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
 TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
 TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the emulators against
@@ -46,6 +47,7 @@ TEST = [
     *TOUCH,
     *TOUCH_CLIENTS,
     "mcap-ros2-support>=0.5",  # MCAP's own decoder, to read our raw recordings with
+    *LEADER,
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
@@ -87,6 +89,7 @@ setup(
         "bags": BAGS,
         "view": VIEW,
         "touch": TOUCH,
+        "leader": LEADER,
         "ros": ROS_WHEELS,
         "test": TEST,
         "dev": DEV,

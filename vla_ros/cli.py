@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vla_ros import bench_commands
+from vla_ros import bench_commands, teleop_commands
 from vla_ros.calibrate_command import app as calibrate_app
 from vla_ros.dataset_command import app as dataset_app
 from vla_ros.emulate_command import command as emulate_command
@@ -30,6 +30,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(calibrate_app, name="calibrate")
 bench_commands.register(bench_app)
+teleop_commands.register(app, bench_app, calibrate_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
@@ -138,6 +139,7 @@ def collect(
         str, typer.Option(help="what tells of begin and end: none, bell, voice (spd-say, espeak)")
     ] = "none",
     countdown: Annotated[int, typer.Option(min=0, help="[s] before each episode")] = 0,
+    with_policy: Annotated[Path | None, typer.Option(help="checkpoint that drives; the operator corrects it")] = None,
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate.
 
@@ -156,6 +158,7 @@ def collect(
         raw=raw,
         cues=cues,
         countdown=countdown,
+        policy=str(with_policy or ""),
     )
 
 

@@ -12,6 +12,8 @@ EMULATORS: dict[str, str] = {
     "anyskin": "vla_ros.emulators.anyskin:AnySkinEmulator",
     "axia": "vla_ros.emulators.netft:AxiaEmulator",
     "digit": "vla_ros.emulators.gel:DigitEmulator",
+    "dynamixel": "vla_ros.emulators.dynamixel:DynamixelEmulator",
+    "feetech": "vla_ros.emulators.feetech:FeetechEmulator",
     "ft300": "vla_ros.emulators.ft300:Ft300Emulator",
     "gelsight": "vla_ros.emulators.gel:GelEmulator",
     "netft": "vla_ros.emulators.netft:NetFtEmulator",
