@@ -39,6 +39,7 @@ TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the em
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
     *("setuptools>=64,<80", "wheel"),  # the install tests build without isolation; colcon needs < 80
+    "NetFT>=2.0",  # an independent client, on which the emulated Net F/T is tried
     *SIM,
     *TRAIN,
     *BAGS,

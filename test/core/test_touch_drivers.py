@@ -96,22 +96,10 @@ def test_xela_gives_counts_on_request_and_says_what_is_missing(emulator: Any) ->
     driver.close()
 
 
-@pytest.mark.parametrize("emulator", ["anyskin"], indirect=True)
-def test_a_serial_port_is_not_shared(emulator: Any) -> None:
-    first, second = (make_driver("tactile", emulator.address) for _ in range(2))
-    first.open()
-    with pytest.raises(DeviceError, match="in use by another program"):
-        second.open()
-    first.close()
-    second.open()
-    read(second)
-    second.close()
-
-
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("anyskin:///dev/ttyNOTHERE", r"/dev/ttyNOTHERE is not there; serial ports here: .*; plug the device in"),
+        ("anyskin:///dev/ttyNOTHERE", r"/dev/ttyNOTHERE: No such file.*; serial ports here: .*; is it plugged in\?"),
         ("paxini:///dev/null", "/dev/null is no serial port"),
         ("xela://127.0.0.1:1", r"no server at ws://127.0.0.1:1 .*start xela_server"),
         ("gelsight:///dev/video99", r"/dev/video99 is not there; cameras here: .*"),
@@ -129,7 +117,7 @@ def test_a_device_that_is_not_there_is_named_with_what_to_do(address: str, messa
     ("address", "message"),
     [
         ("anyskin", "names no serial port, want anyskin:///dev/ttyACM0"),
-        ("anyskin:///dev/ttyACM0?baud=12345", "no serial port here runs at 12345 baud"),
+        ("anyskin:///dev/ttyACM0?baud=9600", "unknown option 'baud'; valid: magnetometers"),
         ("paxini:///dev/ttyUSB0?model=S2016", r"unknown model 'S2016' .*valid: L3530, .* S2015,"),
         ("xela://localhost?field=raw", "unknown field 'raw'.*valid: calibrated, data"),
         ("gelsight:///dev/video0?border=1", "border is '1', want a number from 0 to 0.45"),

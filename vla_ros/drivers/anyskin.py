@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
+from vla_ros.drivers.parsers import ParserCase
 from vla_ros.drivers.serial_line import SerialLine
+from vla_ros.errors import DeviceError
 
 Array = npt.NDArray[np.float32]
 END = b"\r\n"
@@ -78,9 +80,12 @@ class AnySkinDriver:
     unit = "uT"
 
     def __init__(self, address: Address) -> None:
-        address.only("magnetometers", "baud")
+        address.only("magnetometers")
         self._parser = AnySkinParser(address.whole("magnetometers", 5, 1, 64))
-        self._line = SerialLine(self.device, address.path, address.whole("baud", BAUD, 9600, 4_000_000))
+        if not address.path:
+            raise DeviceError(f"{address.text}: names no serial port, want {self.device}:///dev/ttyACM0")
+        self._path = address.path
+        self._line: SerialLine | None = None
         self._samples: deque[tuple[int, Array]] = deque()  # arrival [ns], t x y z
 
     @property
@@ -94,10 +99,12 @@ class AnySkinDriver:
         self._parser = AnySkinParser(magnetometers)
         self._parser.rejected = rejected
         self._samples.clear()
-        self._line.open()
+        self._line = SerialLine(self.device, self._path, BAUD)
 
     def read(self, timeout: float) -> Reading[npt.NDArray[np.generic]] | None:
         """Return the next sample; None if there is none within `timeout` [s]. Raises DeviceError when it is unplugged."""
+        if self._line is None:
+            raise DeviceError(f"{self.device}: {self._path} is not open")
         end = time.monotonic() + timeout
         while not self._samples:
             data = self._line.read(end - time.monotonic())
@@ -110,4 +117,14 @@ class AnySkinDriver:
 
     def close(self) -> None:
         """Close the port."""
-        self._line.close()
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+
+def fuzz_case() -> ParserCase:
+    """Return how the parser is fuzzed: a stream of samples, spoiled."""
+    random = np.random.default_rng(0)
+    fields = [random.normal(0.0, 500.0, (5, CHANNELS)).astype("<f4"), np.zeros((5, CHANNELS), "<f4")]
+    samples = tuple(field.tobytes() + END for field in fields)
+    return ParserCase(lambda: AnySkinParser().feed, (*samples, samples[0] * 3))

@@ -21,7 +21,9 @@ import numpy.typing as npt
 
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
+from vla_ros.drivers.parsers import ParserCase
 from vla_ros.drivers.serial_line import SerialLine
+from vla_ros.errors import DeviceError
 
 BAUD = 921600
 REQUEST, ANSWER = b"\x55\xaa", b"\xaa\x55"
@@ -103,7 +105,10 @@ class PaxiniDriver:
         self._points = MODELS[address.text_of("model", "S2015", MODELS)]
         self._request = read_request(address.whole("module", 1, 0, 255), POINTS, 3 * self._points)
         self._period = 1 / address.number("rate", 100.0, 1.0, 500.0)
-        self._line = SerialLine(self.device, address.path, BAUD)
+        if not address.path:
+            raise DeviceError(f"{address.text}: names no serial port, want {self.device}:///dev/ttyACM0")
+        self._path = address.path
+        self._line: SerialLine | None = None
         self._parser = PaxiniParser()
         self._wrong = 0  # answers of another length, address or status
         self._sent = self._due = 0.0
@@ -119,10 +124,12 @@ class PaxiniDriver:
         self._parser = PaxiniParser()
         self._parser.rejected = rejected
         self._due = 0.0
-        self._line.open()
+        self._line = SerialLine(self.device, self._path, BAUD)
 
     def read(self, timeout: float) -> Reading[npt.NDArray[np.generic]] | None:
         """Return the next answer; None if there is none within `timeout` [s]. Raises DeviceError when it is unplugged."""
+        if self._line is None:
+            raise DeviceError(f"{self.device}: {self._path} is not open")
         end = time.monotonic() + timeout
         while (now := time.monotonic()) < end:
             if now >= self._due:
@@ -140,7 +147,9 @@ class PaxiniDriver:
 
     def close(self) -> None:
         """Close the port."""
-        self._line.close()
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
 
 def forces(payload: bytes) -> npt.NDArray[np.float32]:
@@ -148,3 +157,17 @@ def forces(payload: bytes) -> npt.NDArray[np.float32]:
     counts = np.frombuffer(payload, dtype=np.uint8).reshape(1, -1, 3).astype(np.float32)
     counts[..., :2] -= 256 * (counts[..., :2] > 127)
     return counts * np.float32(NEWTONS)
+
+
+def fuzz_case() -> ParserCase:
+    """Return how the parser is fuzzed: a stream of answers, of a pad, of the whole force and of a write, spoiled."""
+    answers = []
+    for function, address, count, data in (
+        (READ, POINTS, 156, bytes(range(156))),
+        (READ, 1008, 3, b"\1\2\3"),
+        (121, 3, 1, b""),
+    ):
+        body = bytes((1, 0, function)) + address.to_bytes(4, "little") + count.to_bytes(2, "little") + b"\1" + data
+        frame = ANSWER + len(body).to_bytes(2, "little") + body
+        answers.append(frame + bytes((checksum(frame),)))
+    return ParserCase(lambda: PaxiniParser().feed, tuple(answers))
