@@ -133,6 +133,7 @@ class PaxiniDriver:
         end = time.monotonic() + timeout
         while (now := time.monotonic()) < end:
             if now >= self._due:
+                self._parser.feed(self._line.read(0.0))  # a late answer to the request before would be old by now
                 self._line.write(self._request)
                 self._sent, self._due = now, now + PATIENCE
             data = self._line.read(min(end, self._due) - now)

@@ -98,7 +98,9 @@ class TactileNode(SensorNode):
         return [] if baseline.ready else [f"taking the baseline, {baseline.taken} of {baseline.samples} samples"]
 
     def values(self) -> dict[str, str]:
-        """Return what is felt."""
+        """Return what is felt; nothing while nothing comes."""
+        if self._stream.statistics.problem:
+            return {"unit": self._unit}
         state = self._state
         values = {"unit": self._unit, "contact": state.contact, "slip": state.slip, "level": f"{state.level:.4g}"}
         if state.flow is not None:
