@@ -1,4 +1,4 @@
-"""Slip: the shear that a grip holds lets go, or the contact wanders over the skin."""
+"""Slip of an array of taxels: the shear that a grip holds lets go."""
 
 from __future__ import annotations
 
@@ -73,46 +73,3 @@ class ShearSlip:
         """Be without slip."""
         self.score = 0.0
         self._decision.reset()
-
-
-class PictureSlip:
-    """Slip behind a camera: the contact moves relative to the skin under it.
-
-    Score [px/s]: the difference of two velocities, the contact's centre's and that of the markers in it. An object that
-    sticks takes the skin along. While the contact's size changes, as when it is pressed or lifted, its centre says little:
-    that change, as a speed of its edge, is taken off. Assumes that the object does not roll. The score is window / 2
-    late. speed: [px/s] from which it is slip, until half of it.
-    """
-
-    def __init__(self, speed: float = 25.0, window: float = 0.12) -> None:
-        self._rates = Rates(window)
-        self._decision = Hysteresis(speed, speed / 2, hold=HOLD)
-        self.score = 0.0
-
-    def update(self, stamp: int, mask: npt.NDArray[np.bool_], flow: npt.NDArray[np.floating], touched: bool) -> bool:
-        """Take the contact mask [H, W] and the marker flow [N, 4] at `stamp` [ns] and return whether it slips."""
-        moved = markers_in(flow, mask)
-        if not touched or not mask.any() or not len(moved):
-            self._rates.reset()
-            self.reset()
-            return False
-        rows, columns = np.nonzero(mask)
-        radius = np.sqrt(mask.sum() / np.pi)
-        centre = np.array([columns.mean(), rows.mean()])
-        rates = self._rates.update(stamp, np.array([*(centre - moved[:, 2:].mean(axis=0)), radius], dtype=np.float64))
-        self.score = max(0.0, float(np.hypot(rates[0], rates[1]) - abs(rates[2])))
-        return self._decision.update(stamp, self.score)
-
-    def reset(self) -> None:
-        """Be without slip."""
-        self.score = 0.0
-        self._decision.reset()
-
-
-def markers_in(flow: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating]:
-    """Return the rows of a marker flow [N, 4] whose markers are now inside the mask [H, W]; lost ones are not."""
-    seen = flow[np.isfinite(flow).all(axis=1)]
-    x, y = np.rint(seen[:, :2] + seen[:, 2:]).astype(int).T
-    inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
-    inside[inside] = mask[y[inside], x[inside]]
-    return np.asarray(seen[inside])

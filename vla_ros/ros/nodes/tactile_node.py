@@ -64,7 +64,8 @@ class TactileNode(SensorNode):
             "publish taxels less their baseline, none until it is taken",
             read_only=True,
         )
-        self._touch = touch_for(self._unit, thresholds)
+        markers = declare(self, "follow_markers", True, "of a gel: marker flow, and slip with it", read_only=True)
+        self._touch = touch_for(self._unit, thresholds, markers)
         self._state = TouchState()
         self._taken = threading.Event()
         self._sample = self.create_publisher(Image, "~/image_raw" if self._unit == "rgb" else "~/taxels", qos.COMMAND)
