@@ -72,7 +72,7 @@ def test_what_an_anyskin_feels_is_published_and_an_unplug_is_told_and_survived(r
         emulator.touch = PRESSED
         ros.wait_for(lambda: contacts[-1].data, what="a contact")
         taxels.clear()
-        ros.wait_for(lambda: len(taxels) > 10, what="taxels of the contact")
+        ros.wait_for(lambda: len(taxels) > 30, what="taxels of the contact, and no longer those that were waiting")
         message = taxels[-1]
         assert (message.encoding, message.height, message.width) == ("32FC3", 1, 5)
         assert message.header.frame_id == "left_pad"
