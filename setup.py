@@ -9,7 +9,7 @@ from setuptools import find_packages, setup
 
 NAME = "vla_ros"
 NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node"]
-NODES += ["tactile_node"]
+NODES += ["force_torque_node", "tactile_node"]
 SHARED_FOLDERS = ["config", "launch", "urdf"]
 
 
@@ -39,7 +39,7 @@ TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the em
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
     *("setuptools>=64,<80", "wheel"),  # the install tests build without isolation; colcon needs < 80
-    "NetFT>=2.0",  # an independent client, on which the emulated Net F/T is tried
+    *("NetFT>=2.0", "ft300python>=1.0.2", "pymodbus<3"),  # independent clients, on which emulated sensors are tried
     *SIM,
     *TRAIN,
     *BAGS,

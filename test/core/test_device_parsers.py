@@ -20,7 +20,7 @@ COUNTS = st.lists(st.integers(-32768, 32767), min_size=6, max_size=6)
 
 
 @pytest.mark.parametrize("name", sorted(PARSERS))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_no_bytes_make_a_parser_raise_anything_but_a_device_error(name: str, data: st.DataObject) -> None:
     case = parser_case(name)

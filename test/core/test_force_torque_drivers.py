@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 import sys
@@ -162,8 +163,10 @@ def test_a_missing_device_is_named_with_what_to_do() -> None:
         driver = make_driver("force_torque", f"onrobot://127.0.0.1:{quiet.getsockname()[1]}")
         with pytest.raises(DeviceError, match="no answer to 3 requests; check the compute box"):
             driver.open()
-    with pytest.raises(DeviceError, match="/dev/no_such_port: No such file.*serial ports here: .*plugged in"):
+    with pytest.raises(DeviceError, match="/dev/no_such_port is not there.*serial ports here: .*plug the device in"):
         make_driver("force_torque", "ft300:///dev/no_such_port").open()
+    with pytest.raises(DeviceError, match="onrobot at .*; check the compute box"):
+        make_driver("force_torque", f"onrobot://{'x' * 70}.local").open()
     with pytest.raises(DeviceError, match="/dev/null is no serial port"):
         make_driver("force_torque", "ft300:///dev/null").open()
     driver.close()
@@ -176,6 +179,7 @@ def test_a_sensor_that_streams_already_is_begun_anew() -> None:
             driver.open()
             assert driver.read(10.0) is not None
             assert driver.rejected == 0
+            driver._line.close()  # as when its process is killed: nobody ends the stream
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the whole of 127.0.0.0/8 as loopback")
@@ -196,6 +200,25 @@ def test_the_emulated_net_ft_serves_an_independent_client() -> None:
         assert [list(sensor.receive()) for _ in range(20)] == [list(expected)] * 20
         sensor.send(0)
         sensor.sock.close()
+
+
+def test_the_emulated_ft300_serves_an_independent_client() -> None:
+    """ft300python of PyPI, by hygradme: registers by Modbus RTU, then the stream."""
+    ft300 = pytest.importorskip("ft300python", reason="needs pip install ft300python 'pymodbus<3'")
+    with make_emulator("ft300") as device:
+        device.wrench = WRENCH
+        expected = np.array([12.34, -5.6, 78.9, 0.123, -4.56, 0.789])
+        port = Address.parse(device.address).path
+        registers = ft300.FT300ModbusRTU(port, timeout=10, zero_reset=False)
+        assert registers.get_force_torque_raw() == pytest.approx(expected)
+        assert registers.get_production_year() == 2026
+        registers.disconnect()
+        stream = ft300.FT300Stream(port, timeout=10, zero_reset=False)
+        for _ in range(20):
+            assert stream.get_force_torque_raw() == pytest.approx(expected)
+        del stream  # its way of ending the stream
+        gc.collect()
+        wait_until(lambda: not device._streaming, what="the end of the stream")
 
 
 def test_addresses_of_emulators_are_those_of_their_drivers() -> None:

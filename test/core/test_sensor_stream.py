@@ -52,12 +52,12 @@ def test_a_device_that_comes_later_is_found() -> None:
     with device:
         path = device.address
     with running("force_torque", path) as sensor:
-        sensor.problem("No such file", "plugged in")
+        sensor.problem("is not there", "plug the device in")
     with make_emulator("ft300") as device:
         device.fault = "unplug"
         wait_until(lambda: device._port.descriptor < 0, what="the unplugging")
         with running("force_torque", device.address) as sensor:
-            sensor.problem("No such file")
+            sensor.problem("is not there")
             device.fault = "none"
             sensor.more()
             assert sensor.statistics.reconnections == 0, "it was never there before"

@@ -96,10 +96,22 @@ def test_xela_gives_counts_on_request_and_says_what_is_missing(emulator: Any) ->
     driver.close()
 
 
+@pytest.mark.parametrize("emulator", ["anyskin"], indirect=True)
+def test_a_serial_port_is_not_shared(emulator: Any) -> None:
+    first, second = (make_driver("tactile", emulator.address) for _ in range(2))
+    first.open()
+    with pytest.raises(DeviceError, match="is in use by another program"):
+        second.open()
+    first.close()
+    second.open()
+    read(second)
+    second.close()
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("anyskin:///dev/ttyNOTHERE", r"/dev/ttyNOTHERE: No such file.*; serial ports here: .*; is it plugged in\?"),
+        ("anyskin:///dev/ttyNOTHERE", r"/dev/ttyNOTHERE is not there; serial ports here: .*; plug the device in"),
         ("paxini:///dev/null", "/dev/null is no serial port"),
         ("xela://127.0.0.1:1", r"no server at ws://127.0.0.1:1 .*start xela_server"),
         ("gelsight:///dev/video99", r"/dev/video99 is not there; cameras here: .*"),

@@ -212,7 +212,7 @@ def test_saturation_and_gaps_are_flagged_and_a_gap_starts_the_filter_anew() -> N
     process = WrenchProcess(cutoff=10.0, rate=100.0, limits=(50.0, 2.0))
     for index in range(60):
         assert process(10 * MS * index, np.zeros(6)).flags == ()
-    assert process(600 * MS, np.array([0, -50.0, 0, 0, 0, 2.5])).flags == ("saturated: fy -50", "saturated: tz 2.5")
+    assert process(600 * MS, np.array([0, -50.0, 0, 0, 0, 2.5])).flags == ("saturated: fy", "saturated: tz")
     after = process(900 * MS, np.full(6, 1.0))
     assert after.flags == ("timeout: 0.3 s without a sample",)
     assert after.wrench == pytest.approx(np.ones(6)), "not smeared over the gap"

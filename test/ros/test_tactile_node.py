@@ -85,7 +85,7 @@ def test_what_an_anyskin_feels_is_published_and_an_unplug_is_told_and_survived(r
 
         emulator.fault = "unplug"
         found = diagnosis(ros, lambda text, values: emulator.path in text, "the unplug")
-        assert "is it plugged in?" in found["message"] or "was it unplugged?" in found["message"]
+        assert "plug" in found["message"]
         answer = ros.call(Trigger, "/left_pad/baseline")
         assert not answer.success and emulator.path in answer.message
         taxels.clear()

@@ -17,7 +17,6 @@ from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
 from vla_ros.drivers.parsers import ParserCase
 from vla_ros.drivers.serial_line import SerialLine
-from vla_ros.errors import DeviceError
 
 Array = npt.NDArray[np.float32]
 END = b"\r\n"
@@ -82,10 +81,7 @@ class AnySkinDriver:
     def __init__(self, address: Address) -> None:
         address.only("magnetometers")
         self._parser = AnySkinParser(address.whole("magnetometers", 5, 1, 64))
-        if not address.path:
-            raise DeviceError(f"{address.text}: names no serial port, want {self.device}:///dev/ttyACM0")
-        self._path = address.path
-        self._line: SerialLine | None = None
+        self._line = SerialLine(self.device, address.path, BAUD)
         self._samples: deque[tuple[int, Array]] = deque()  # arrival [ns], t x y z
 
     @property
@@ -99,12 +95,10 @@ class AnySkinDriver:
         self._parser = AnySkinParser(magnetometers)
         self._parser.rejected = rejected
         self._samples.clear()
-        self._line = SerialLine(self.device, self._path, BAUD)
+        self._line.open()
 
     def read(self, timeout: float) -> Reading[npt.NDArray[np.generic]] | None:
         """Return the next sample; None if there is none within `timeout` [s]. Raises DeviceError when it is unplugged."""
-        if self._line is None:
-            raise DeviceError(f"{self.device}: {self._path} is not open")
         end = time.monotonic() + timeout
         while not self._samples:
             data = self._line.read(end - time.monotonic())
@@ -117,9 +111,7 @@ class AnySkinDriver:
 
     def close(self) -> None:
         """Close the port."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        self._line.close()
 
 
 def fuzz_case() -> ParserCase:

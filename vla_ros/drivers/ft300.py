@@ -100,7 +100,9 @@ class Ft300:
         self.close()
         self._parser.reset()
         self._ready.clear()
-        line = self._line = SerialLine(self.device, self._path, BAUD)
+        line = SerialLine(self.device, self._path, BAUD)
+        line.open()
+        self._line = line
         self._end_stream(line)
         line.write(write_register(SLAVE, STREAM_REGISTER, STREAM))
         heard, end = b"", time.monotonic() + ANSWER

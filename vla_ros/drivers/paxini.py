@@ -23,7 +23,6 @@ from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
 from vla_ros.drivers.parsers import ParserCase
 from vla_ros.drivers.serial_line import SerialLine
-from vla_ros.errors import DeviceError
 
 BAUD = 921600
 REQUEST, ANSWER = b"\x55\xaa", b"\xaa\x55"
@@ -105,10 +104,7 @@ class PaxiniDriver:
         self._points = MODELS[address.text_of("model", "S2015", MODELS)]
         self._request = read_request(address.whole("module", 1, 0, 255), POINTS, 3 * self._points)
         self._period = 1 / address.number("rate", 100.0, 1.0, 500.0)
-        if not address.path:
-            raise DeviceError(f"{address.text}: names no serial port, want {self.device}:///dev/ttyACM0")
-        self._path = address.path
-        self._line: SerialLine | None = None
+        self._line = SerialLine(self.device, address.path, BAUD)
         self._parser = PaxiniParser()
         self._wrong = 0  # answers of another length, address or status
         self._sent = self._due = 0.0
@@ -124,12 +120,10 @@ class PaxiniDriver:
         self._parser = PaxiniParser()
         self._parser.rejected = rejected
         self._due = 0.0
-        self._line = SerialLine(self.device, self._path, BAUD)
+        self._line.open()
 
     def read(self, timeout: float) -> Reading[npt.NDArray[np.generic]] | None:
         """Return the next answer; None if there is none within `timeout` [s]. Raises DeviceError when it is unplugged."""
-        if self._line is None:
-            raise DeviceError(f"{self.device}: {self._path} is not open")
         end = time.monotonic() + timeout
         while (now := time.monotonic()) < end:
             if now >= self._due:
@@ -148,9 +142,7 @@ class PaxiniDriver:
 
     def close(self) -> None:
         """Close the port."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        self._line.close()
 
 
 def forces(payload: bytes) -> npt.NDArray[np.float32]:

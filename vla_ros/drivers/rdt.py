@@ -158,9 +158,9 @@ class RdtDriver(ABC):
                     self._socket.send(packet)
                 if self._readable(PATIENCE):
                     return
-        except OSError as error:
+        except (OSError, ValueError) as error:  # of a ValueError: the host is no name
             self.close()
-            raise DeviceError(f"{self._where()}: {error.strerror or error}; {self.hint}") from None
+            raise DeviceError(f"{self._where()}: {getattr(error, 'strerror', None) or error}; {self.hint}") from None
         self.close()
         raise DeviceError(f"{self._where()}: no answer to {ATTEMPTS} requests; {self.hint}")
 
@@ -208,7 +208,11 @@ class RdtDriver(ABC):
         return counted
 
     def _readable(self, timeout: float) -> bool:
-        return self._socket is not None and bool(select.select([self._socket], [], [], max(0.0, timeout))[0])
+        if self._socket is None:
+            return False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout) * 1e3))
 
     def _where(self) -> str:
         return f"{self.device} at {self.address.host}:{self._port}"

@@ -14,7 +14,7 @@ from vla_ros.wrench.lowpass import LowPass
 
 Array = npt.NDArray[np.float64]
 MEASURED = 50  # intervals between samples from which their rate is told
-GAP = 5.0  # usual intervals: after a longer one the filter begins anew, and the sample is flagged
+GAP, LEAST_GAP = 5.0, 0.05  # usual intervals, [s]: after a longer one the filter begins anew, and it is flagged
 REMEMBERED = 5000  # samples that a tare may be the mean of
 
 
@@ -60,7 +60,7 @@ class WrenchProcess:
         rotation: R_root_sensor [3, 3] then; needed with a calibration, without it there is no wrench.
         """
         flags = [
-            f"saturated: {name} {value:.4g}"
+            f"saturated: {name}"
             for name, value, limit in zip(("fx", "fy", "fz", "tx", "ty", "tz"), raw, self._limits, strict=True)
             if abs(value) >= limit
         ]
@@ -99,11 +99,12 @@ class WrenchProcess:
         """Take in a stamp; return the time since the last [s] if that is too long."""
         usual = self._usual()
         passed = (stamp - self._stamps[-1]) / 1e9 if self._stamps else 0.0
-        if passed < 0 or (usual and passed > GAP * usual):
+        late = usual > 0 and passed > max(GAP * usual, LEAST_GAP)
+        if late or passed < 0:
             self._stamps.clear()
             self._recent.clear()
         self._stamps.append(stamp)
-        return passed if usual and passed > GAP * usual else 0.0
+        return passed if late else 0.0
 
     def _usual(self) -> float:
         """Return the usual interval [s] between samples, 0 while it is not known."""
