@@ -140,7 +140,7 @@ class TestTaxels:
                 assert not state.slip, (time, truth)
         for cycle in (0, 1):
             began = min(time for time, _, state in states if state.slip and time >= cycle * CYCLE)
-            assert 2.7 <= began % CYCLE <= 2.75
+            assert 2.7 <= began % CYCLE <= 2.8
 
     def test_the_figures_are_the_forces(self, unit: str, noise: float) -> None:
         scale = MICROTESLA if unit == "uT" else np.ones(3)

@@ -40,7 +40,7 @@ class Thresholds:
 
 DEFAULTS = {  # by a driver's unit; to begin with, a skin of its own wants its own
     "N": Thresholds(0.15, 0.08, 2.0),
-    "uT": Thresholds(30.0, 15.0, 2.0),
+    "uT": Thresholds(30.0, 15.0, 1.3),
     "counts": Thresholds(150.0, 75.0, 2.0),
     "rgb": Thresholds(0.005, 0.0025, 25.0, 15, 60.0),
 }
