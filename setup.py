@@ -45,6 +45,7 @@ TEST = [
     *BAGS,
     *TOUCH,
     *TOUCH_CLIENTS,
+    "mcap-ros2-support>=0.5",  # MCAP's own decoder, to read our raw recordings with
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 

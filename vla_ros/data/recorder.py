@@ -16,6 +16,7 @@ import numpy.typing as npt
 from vla_ros.contract import Contract
 from vla_ros.data.control import after
 from vla_ros.data.features import AGE, STAMP, frames_per_second, sync_names
+from vla_ros.data.notes import Note
 from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
 from vla_ros.observation import Aligner, Observation
@@ -32,7 +33,7 @@ class EpisodeRecorder:
     which have the same grid, are met exactly. grace [s]: how far the other streams may get ahead of one that
     is late; then the row takes its last value, and its age says so (messages wait in queues of half a second,
     so what is merely not taken out yet is not late). `problem` says why recording stopped by itself; the rows
-    before it are right and may be saved.
+    before it are right and may be saved. `success`: the label that somebody has given the running episode; None before.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class EpisodeRecorder:
         self.grace = round(grace * NANOSECONDS)
         self.state = "idle"
         self.problem = ""
+        self.success: bool | None = None
+        self._saved: int | None = None  # the episode that was saved last, until another begins
         self.stale_rows: dict[str, int] = {}  # stream to rows of this episode in which it was older than allowed
         self._fps = frames_per_second(contract)
         self._sync = sync_names(contract)
@@ -109,6 +112,7 @@ class EpisodeRecorder:
         if first is not None:
             self._first = self._next = round(first * self._fps / NANOSECONDS)
         self.state, self.problem, self.stale_rows = "recording", "", {}
+        self.success = self._saved = None
         return self.first
 
     def advance(self, now: int) -> int:
@@ -136,17 +140,36 @@ class EpisodeRecorder:
         if self.state == "recording":
             self.problem = self.problem or "the clock jumped back"
 
+    def label(self, success: bool) -> None:
+        """Say whether the running episode is a success. Raises DatasetError unless recording."""
+        self.state = after(self.state, "label")
+        self.success = success
+
+    def note(self, text: str, time: float | None = None) -> tuple[int, Note]:
+        """Keep an operator's words with the running episode, or with the one just saved; return its index and the note.
+
+        time: since the episode's first row [s], by default now. Raises DatasetError if there is no such episode: none
+        was saved yet, or the last one was discarded.
+        """
+        if self.state == "recording":
+            return self.writer.num_episodes, self.writer.add_note(text, time)
+        if self._saved is None:
+            raise DatasetError(f"cannot note while {self.state}: no episode is running, and none was just saved")
+        length = (self._next - self._first) / self._fps
+        return self._saved, self.writer.add_note(text, length if time is None else time, self._saved)
+
     def save(self, success: bool = True) -> int:
-        """Commit the episode and return its index.
+        """Commit the episode, labelled as somebody has said or else `success`, and return its index.
 
         Raises DatasetError unless recording, or if it cannot be saved.
         """
         after(self.state, "save")
         self.state = "saving"
         try:
-            return self.writer.save_episode(success)
+            self._saved = self.writer.save_episode(success if self.success is None else self.success)
         finally:
             self.state = "idle"
+        return self._saved
 
     def discard(self) -> int:
         """Drop the episode and return how many rows it had. Raises DatasetError unless recording."""

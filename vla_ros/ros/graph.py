@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from vla_ros.contract import load_contract
+from vla_ros.errors import GraphError
 
 # A policy that is asked at every step executes only the starts of its chunks, and a demonstration starts slowly: it
 # hardly gets going. Executing 0.8 s of each chunk did best of 4, 8, 16, 24, 32 and 42 steps on both tasks.
@@ -56,8 +57,10 @@ def bring_up(
     folder of the dataset that the recorder writes with video `codec`, None for none; with `raw`, every
     message beside it. executor: how the gate
     overlaps chunks. lockstep: simulated time advances only as granted on /sim/run_until and answered by the
-    gate. source: who has the arm at first ("", policy, teleop).
+    gate. source: who has the arm at first ("", policy, teleop). Raises GraphError for `raw` without `record`.
     """
+    if raw and record is None:
+        raise GraphError("raw recordings lie beside a dataset: give `record` the folder of one")
     common: dict[str, Value] = {"contract": contract}
     if lockstep:
         common |= {"use_sim_time": True, "lockstep": True}
