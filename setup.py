@@ -33,12 +33,14 @@ SIM = ["mujoco>=3.3"]
 TRAIN = ["tensorboard>=2.14"]
 BAGS = ["rosbags>=0.10.9", "mcap>=1.2"]  # dataset from-bag and to-bag, raw recordings
 VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
+ENCODERS = ["transformers>=4.50"]  # pretrained vision and language models as encoders
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
     *("setuptools>=64,<80", "wheel"),  # the install tests build without isolation; colcon needs < 80
     *SIM,
     *TRAIN,
     *BAGS,
+    *ENCODERS,
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
@@ -79,6 +81,7 @@ setup(
         "train": TRAIN,
         "bags": BAGS,
         "view": VIEW,
+        "encoders": ENCODERS,
         "ros": ROS_WHEELS,
         "test": TEST,
         "dev": DEV,

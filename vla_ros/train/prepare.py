@@ -16,7 +16,7 @@ from vla_ros.contract import Contract
 from vla_ros.errors import DatasetError, VlaRosError
 from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.normaliser import Normaliser
-from vla_ros.policy.preprocess import Preprocess
+from vla_ros.policy.preprocess import Preprocess, Resize, ResizeDepth
 from vla_ros.policy.targets import Targets
 from vla_ros.train.batches import Rows
 from vla_ros.train.cache import Progress, cached_frames
@@ -73,25 +73,18 @@ def prepare(
     normaliser = Normaliser.fit(fitted)
 
     steps = Preprocess(policy, contract, normaliser)
-    images = {
-        s.key: torch.from_numpy(
-            cached_frames(
-                data,
-                s.key,
-                _size(policy, s.key, contract),
-                steps.array_steps[s.key],
-                cache,
-                fingerprint(data),
-                progress,
-            )
-        )
-        for s in steps.streams
-        if s.kind == "image"
+    mark = fingerprint(data)
+    frames = {
+        key: torch.from_numpy(cached_frames(data, key, step, cache, mark, progress))
+        for key, step in steps.array_steps.items()
+        if isinstance(step, (Resize, ResizeDepth))
     }
+    images = {key: value for key, value in frames.items() if value.dtype == torch.uint8}
+    depths = {key: value for key, value in frames.items() if value.dtype != torch.uint8}
     text_key, text, task = _text(data.episodes, steps, config, seed, lengths)
     rows = Rows(
         images,
-        {k: torch.from_numpy(v) for k, v in numbers.items()},
+        {k: torch.from_numpy(v) for k, v in numbers.items()} | depths,
         text_key,
         text,
         task,
@@ -132,7 +125,7 @@ def _held_out(episodes: int, fraction: float, seed: int) -> npt.NDArray[np.int64
 def _numbers(data: TrainingData, policy: PolicyConfig) -> dict[str, npt.NDArray[np.float32]]:
     numbers = {}
     for stream in policy.streams(data.contract):
-        if stream.kind in ("image", "text"):
+        if stream.kind in ("image", "depth", "text"):
             continue
         try:
             column = np.asarray(data.column(stream.key), dtype=np.float32)
@@ -164,13 +157,6 @@ def _targets(
     wanted = np.minimum(chosen[:, None] + np.arange(policy.chunk), end[chosen][:, None] - 1)
     coder = Targets(policy.targets, contract)
     return coder.encode(torch.from_numpy(actions[wanted]), torch.from_numpy(state[chosen])).numpy()
-
-
-def _size(policy: PolicyConfig, key: str, contract: Contract) -> tuple[int, int]:
-    part = policy.encoder_for(contract.observation[key])
-    assert part is not None
-    size: tuple[int, int] = part.settings.size
-    return size
 
 
 def _text(
