@@ -138,7 +138,7 @@ def test_every_byte_and_every_script_come_back() -> None:
 
 
 def test_frequent_words_become_one_entry_and_the_vocabulary_survives_json(tmp_path: Path) -> None:
-    assert len(PAIRS) <= 300 and len(PAIRS.encode(WORDS[0])) < len(WORDS[0]) / 2
+    assert len(PAIRS) <= 300 and len(PAIRS.encode(WORDS[0])) <= len(WORDS[0]) / 2
     assert b" the" in PAIRS.entries
     PAIRS.save(tmp_path / "v.json")
     again = BytePairs.from_json((tmp_path / "v.json").read_text(), "v.json")
