@@ -22,37 +22,41 @@ from vla_ros.errors import PolicyError
 
 FOLDER = "encoders"  # of a checkpoint: a folder of text files for each encoder that has some
 CONFIG = "config.json"
-_CHECKPOINT: ContextVar[Path | None] = ContextVar("checkpoint", default=None)
+_CHECKPOINT: ContextVar[tuple[Path | None, str]] = ContextVar("checkpoint", default=(None, ""))
 
 
 @contextmanager
-def restoring(checkpoint: Path | None) -> Iterator[None]:
-    """Encoders built inside take their files from this checkpoint folder, and no weights: those are loaded afterwards."""
-    token = _CHECKPOINT.set(checkpoint)
+def restoring(checkpoint: Path | None, new: str = "") -> Iterator[None]:
+    """Encoders built inside take their files from this checkpoint folder, and no weights: those are loaded afterwards.
+
+    new: key of the one stream whose encoder is not in the checkpoint yet.
+    """
+    token = _CHECKPOINT.set((checkpoint, new))
     try:
         yield
     finally:
         _CHECKPOINT.reset(token)
 
 
-def is_restoring() -> bool:
-    """True inside `restoring` a checkpoint: weights come from there."""
-    return _CHECKPOINT.get() is not None
+def restored(key: str) -> Path | None:
+    """Return the checkpoint's folder of files of stream `key`'s encoder; None where it is built from its own sources."""
+    checkpoint, new = _CHECKPOINT.get()
+    return None if checkpoint is None or key == new else checkpoint / FOLDER / key.replace(".", "-")
 
 
 def asset(key: str, name: str, path: str) -> str:
     """Return the text of a file of the encoder of stream `key`: the checkpoint's `name`, else the file at `path`."""
-    checkpoint = _CHECKPOINT.get()
-    file = Path(path) if checkpoint is None else _folder(checkpoint, key) / name
+    folder = restored(key)
+    file = Path(path) if folder is None else folder / name
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"the encoder of '{key}' needs '{file}': {error}") from None
 
 
-def from_file(path: str) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file; none for an empty path and while a checkpoint is restored."""
-    if not path or is_restoring():
+def from_file(key: str, path: str) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file; none for an empty path, and where the weights are a checkpoint's."""
+    if not path or restored(key) is not None:
         return {}
     try:
         tensors: dict[str, Tensor] = load_file(path)
@@ -92,8 +96,8 @@ class Pretrained:
     @property
     def place(self) -> str:
         """What from_pretrained reads the architecture and the vocabulary from."""
-        checkpoint = _CHECKPOINT.get()
-        return self.name if checkpoint is None else str(_folder(checkpoint, self.key) / self.part)
+        folder = restored(self.key)
+        return self.name if folder is None else str(folder / self.part)
 
     def config(self, cls: Any) -> Any:
         """Return the architecture."""
@@ -101,7 +105,7 @@ class Pretrained:
 
     def network(self, cls: Any, config: Any) -> nn.Module:
         """Return the network, with its pretrained weights unless a checkpoint's follow."""
-        if is_restoring():
+        if restored(self.key) is not None:
             network: nn.Module = cls._from_config(config) if hasattr(cls, "_from_config") else cls.from_config(config)
         else:
             network = self._read(cls, self.name, config=config, use_safetensors=True)
@@ -143,7 +147,3 @@ def library() -> Any:
     except ImportError:
         raise PolicyError("this encoder needs the transformers library: pip install 'vla_ros[encoders]'") from None
     return transformers
-
-
-def _folder(checkpoint: Path, key: str) -> Path:
-    return checkpoint / FOLDER / key.replace(".", "-")

@@ -148,7 +148,12 @@ class ResNetImage(Encoder):
         super().__init__(settings, stream, width)
         self.tower = ResNet(settings.layers, settings.norm, settings.stages)
         beyond = tuple(f"layer{n}." for n in range(settings.stages + 1, 5))
-        fill(self.tower, from_file(settings.weights), settings.weights, ("fc.", "num_batches_tracked", *beyond))
+        fill(
+            self.tower,
+            from_file(stream.key, settings.weights),
+            settings.weights,
+            ("fc.", "num_batches_tracked", *beyond),
+        )
         tune(self.tower, settings.tune)
         self.standardise = Standardise(IMAGENET_MEAN, IMAGENET_STD)
         widths = [(4 if settings.layers >= 50 else 1) * 64 * 2**i for i in range(settings.stages)]

@@ -94,7 +94,7 @@ class TextModel(Encoder):
 
     def assets(self) -> dict[str, str]:
         """Return the architecture and the vocabulary."""
-        return self.source.files(self.config, self.source.tokenizer_files() if self.source.name else {})
+        return self.source.files(self.config, self.source.tokenizer_files())
 
     def part_read(self, network: nn.Module) -> nn.Module:
         """Return the part of a loaded network that is kept."""
