@@ -33,7 +33,7 @@ SIM = ["mujoco>=3.3"]
 TRAIN = ["tensorboard>=2.14"]
 BAGS = ["rosbags>=0.10.9", "mcap>=1.2"]  # dataset from-bag and to-bag, raw recordings
 VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
-ENCODERS = ["transformers>=4.50"]  # pretrained vision and language models as encoders
+ENCODERS = ["transformers>=5.0"]  # pretrained vision and language models as encoders
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
     *("setuptools>=64,<80", "wheel"),  # the install tests build without isolation; colcon needs < 80

@@ -76,7 +76,9 @@ def encoders(
 
     if threads > 0:
         torch.set_num_threads(threads)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}, width 256, medians")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}, width 256, fastest of many"
+    )
     print(HEADER)
     for timing in bench(only or [], seconds):
         print(timing.row, flush=True)

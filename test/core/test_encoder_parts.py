@@ -193,6 +193,11 @@ def test_a_missing_pretrained_folder_is_named_in_one_line(tmp_path: Path) -> Non
     assert "\n" not in str(error.value)
 
 
+def test_weights_of_another_network_are_refused(folder: Path) -> None:
+    with pytest.raises(PolicyError, match=r"cannot be loaded from '.*dinov2': .*no tensor"):
+        Siglip(TowerSettings(str(folder / "dinov2"), (32, 32)), ROBOT.observation[IMAGE], WIDTH)
+
+
 def names_of_torchvision(layers: int) -> set[str]:
     """The tensors of torchvision's ResNet, as its documentation of the architecture implies them."""
     blocks, convolutions = {18: ((2, 2, 2, 2), 2), 50: ((3, 4, 6, 3), 3)}[layers]

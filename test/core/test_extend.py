@@ -184,7 +184,7 @@ class DeepData(PictureData):
 )
 def test_a_policy_is_trained_with_depth(tmp_path: Path, encoders: str) -> None:
     data = DeepData(2)
-    policy = {"model": yaml.safe_load(BLIND), "training": {"steps": 2, "batch": 4}}
+    policy = {"model": yaml.safe_load(BLIND), "training": {"steps": 2, "batch": 4, "shift": 0.0}}
     policy["model"]["encoders"] |= yaml.safe_load(encoders)
     (tmp_path / "deep.yaml").write_text(yaml.safe_dump(policy))
     result = train(data, tmp_path / "deep.yaml", tmp_path / "c", device="cpu", progress=False)
@@ -193,6 +193,16 @@ def test_a_policy_is_trained_with_depth(tmp_path: Path, encoders: str) -> None:
     seen = look(build(BLIND, picture()))
     values = {**seen.values, DEPTH: data.frames(DEPTH, 0)[0]}
     assert np.isfinite(loaded.predict(Observation(7, values)).values).all()
+
+
+def test_pictures_are_not_shifted_against_their_depth(tmp_path: Path) -> None:
+    policy = {"model": yaml.safe_load(BLIND), "training": {"steps": 2, "batch": 4, "shift": 0.02}}
+    cnn = {"type": "film_cnn", "size": [30, 40], "channels": [8, 16], "blocks": [0], "keypoints": 0}
+    section = {"type": "xyz_positions", "depth": DEPTH, "camera": yaml.safe_load(CAMERA), "encoder": cnn}
+    policy["model"]["encoders"]["observation.images.front"] = section
+    (tmp_path / "deep.yaml").write_text(yaml.safe_dump(policy))
+    with pytest.raises(PolicyError, match=r"training.shift is 0.02, but .*'observation.images.front' .*want 0"):
+        train(DeepData(2), tmp_path / "deep.yaml", tmp_path / "c", device="cpu", progress=False)
 
 
 def test_the_commands_do_what_they_say(tmp_path: Path) -> None:

@@ -108,7 +108,8 @@ class Pretrained:
         if restored(self.key) is not None:
             network: nn.Module = cls._from_config(config) if hasattr(cls, "_from_config") else cls.from_config(config)
         else:
-            network = self._read(cls, self.name, config=config, use_safetensors=True)
+            network, found = self._read(cls, self.name, config=config, use_safetensors=True, output_loading_info=True)
+            self._check(found)
         return network.float()
 
     def tokenizer(self) -> Any:
@@ -129,6 +130,16 @@ class Pretrained:
         data = json.loads(config.to_json_string(use_diff=False))
         files = {CONFIG: json.dumps(data, indent=2) + "\n", **(more or {})}
         return {f"{self.part}/{name}" if self.part else name: text for name, text in files.items()}
+
+    def _check(self, found: Mapping[str, Any]) -> None:
+        """Raise PolicyError for a tensor that the library has made up, since the folder holds another network's."""
+        wrong = [*found.get("missing_keys", ()), *(entry[0] for entry in found.get("mismatched_keys", ()))]
+        wrong = sorted(name for name in wrong if not name.startswith("pooler."))  # which is not read here
+        if wrong:
+            raise PolicyError(
+                f"the encoder of '{self.key}' cannot be loaded from '{self.name}': "
+                f"no tensor '{wrong[0]}' that fits ({len(wrong)} in all)"
+            )
 
     def _read(self, cls: Any, place: str, **options: Any) -> Any:
         if not place:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from vla_ros.contract import Contract
-from vla_ros.errors import DatasetError, VlaRosError
+from vla_ros.errors import DatasetError, PolicyError, VlaRosError
 from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.normaliser import Normaliser
 from vla_ros.policy.preprocess import Preprocess, Resize, ResizeDepth
@@ -57,6 +57,7 @@ def prepare(
     in_validation = np.repeat(np.isin(np.arange(len(lengths)), held_out), lengths)
     train, validate = np.flatnonzero(~in_validation), np.flatnonzero(in_validation)
 
+    _check_shift(policy, contract, config)
     numbers = _numbers(data, policy)
     actions = _finite("action", np.asarray(data.column("action"), dtype=np.float32))
     wanted = [data.num_frames, len(contract.action.names)]
@@ -113,6 +114,18 @@ def _check_size(data: TrainingData) -> None:
         raise DatasetError(f"the episodes have {total} rows together, the dataset {data.num_frames}")
     if abs(data.fps - data.contract.rate) > 1e-6:
         raise DatasetError(f"the dataset has {data.fps} rows a second, its contract says {data.contract.rate}")
+
+
+def _check_shift(policy: PolicyConfig, contract: Contract, config: TrainingConfig) -> None:
+    """Raise PolicyError if pictures would be shifted against the depth that is read together with them."""
+    for stream in policy.streams(contract):
+        part = policy.encoder_for(stream)
+        beside: tuple[str, ...] = getattr(part.settings, "companions", ()) if part is not None else ()
+        if beside and config.shift > 0.0:
+            raise PolicyError(
+                f"training.shift is {config.shift}, but the encoder of '{stream.key}' reads pictures and depth of one "
+                "view, and only pictures are shifted; want 0"
+            )
 
 
 def _held_out(episodes: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:
