@@ -1,4 +1,4 @@
-"""`vla-ros bench record | record-kill | loader | encoders`: how well recordings are kept and read, how fast encoders are."""
+"""`vla-ros bench record | record-kill | loader | parsers | encoders`: data kept and read, rubbish survived, time."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     app.command("record-kill")(record_kill)
     app.command("loader")(loader)
     app.command("encoders")(encoders)
+    app.command("parsers")(parsers)
 
 
 def record(
@@ -82,3 +83,22 @@ def encoders(
     print(HEADER)
     for timing in bench(only or [], seconds):
         print(timing.row, flush=True)
+
+
+def parsers(
+    packets: Annotated[int, typer.Option(help="random or spoiled packets for each parser")] = 1_000_000,
+    only: Annotated[str, typer.Option(help="this parser alone")] = "",
+    seed: Annotated[int, typer.Option(help="of the packets")] = 0,
+) -> None:
+    """Feed the parsers of the sensors' drivers random and spoiled packets; count the exceptions that leave them."""
+    from vla_ros.drivers.parsers import PARSERS, fuzz
+    from vla_ros.errors import DeviceError, unknown_name
+
+    if only and only not in PARSERS:
+        raise DeviceError(unknown_name("parser", only, PARSERS))
+    defects = 0
+    for name in [only] if only else sorted(PARSERS):
+        report = fuzz(name, packets, seed)
+        defects += sum(report.defects.values())
+        print(report.text, flush=True)
+    raise typer.Exit(0 if defects == 0 else 1)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vla_ros import bench_commands
+from vla_ros.calibrate_command import app as calibrate_app
 from vla_ros.dataset_command import app as dataset_app
 from vla_ros.emulate_command import command as emulate_command
 from vla_ros.encoders_command import app as encoders_app
@@ -29,6 +30,7 @@ app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(encoders_app, name="encoders")
+app.add_typer(calibrate_app, name="calibrate")
 bench_commands.register(bench_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
