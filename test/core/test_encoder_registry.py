@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from encoder_support import CONTRACT, DEPTH, IMAGE, STATE, TASK, WIDTH, WORDS, contract, make_pretrained, sections
 
 from vla_ros.encoders import ENCODERS
@@ -110,6 +112,15 @@ def test_every_registered_encoder_is_tested_here() -> None:
     assert {case.partition("/")[0] for case in CASES} == set(ENCODERS.names)
 
 
+def test_the_page_about_encoders_names_each_and_shows_sections_that_are_right() -> None:
+    page = (Path(__file__).parents[2] / "docs/encoders.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert sorted(named) == list(ENCODERS.names)
+    shown = [yaml.safe_load(block)["encoders"] for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    parts = [ENCODERS.parse(section, key).type for block in shown for key, section in block.items()]
+    assert len(parts) >= 10
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_stream_becomes_tokens_of_the_promised_shape(folder: Path, case: str) -> None:
     setup = Setup(folder, case)
@@ -145,9 +156,11 @@ def test_what_is_masked_reaches_no_output_and_no_gradient(folder: Path, case: st
         read = features.tokens.masked_fill(~features.mask.unsqueeze(2), 0.0).detach()
         results.append((read, loss.detach(), [p.grad for p in model.parameters()]))
     (one, loss, grads), (other, other_loss, other_grads) = results
-    assert torch.equal(one, other) and torch.equal(loss, other_loss) and torch.isfinite(loss)
-    for a, b in zip(grads, other_grads, strict=True):
-        assert (a is None and b is None) or (torch.equal(a, b) and torch.isfinite(a).all())
+    assert torch.isfinite(loss)
+    torch.testing.assert_close(other, one)
+    torch.testing.assert_close(other_loss, loss)
+    assert [a is None for a in grads] == [b is None for b in other_grads]
+    torch.testing.assert_close([b for b in other_grads if b is not None], [a for a in grads if a is not None])
 
 
 @pytest.mark.parametrize("case", ["xyz_positions", "pointnet/colours", "rendered_views/colours"])
@@ -164,8 +177,9 @@ def test_a_masked_stream_that_another_encoder_reads_reaches_no_output(folder: Pa
             (setup.inputs, None),
         )
     )
-    assert torch.equal(clean, rubbish) and torch.isfinite(clean).all()
-    assert torch.equal(clean[ABSENT], known[ABSENT]) and not torch.equal(clean[~ABSENT], known[~ABSENT])
+    torch.testing.assert_close(rubbish, clean)  # which also fails for what is not a number
+    torch.testing.assert_close(clean[ABSENT], known[ABSENT])
+    assert (clean[~ABSENT] - known[~ABSENT]).abs().max() > 1e-6
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -209,7 +223,9 @@ def test_a_checkpoint_brings_the_encoder_back_without_the_pretrained_folder(
     where.unlink()
     seen = Observation(7, look(0))
     loaded = load_policy(tmp_path / "c")
-    assert np.array_equal(loaded.predict(seen).values, policy.predict(seen).values)
+    np.testing.assert_allclose(loaded.predict(seen).values, policy.predict(seen).values, atol=1e-6)
+    tensors = loaded.model.state_dict()  # type: ignore[attr-defined]
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in setup.model.state_dict().items())
     names = {path.suffix for path in (tmp_path / "c").rglob("*") if path.is_file()}
     assert names <= {".yaml", ".safetensors", ".json", ".txt", ".jinja"}
 

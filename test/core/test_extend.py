@@ -66,10 +66,11 @@ def test_a_wrench_is_added_and_every_other_weight_stays(tmp_path: Path) -> None:
     rows = [loaded.model.keys.index(key) for key in policy.model.keys]  # type: ignore[attr-defined]
     assert torch.equal(types[rows], old_types) and len(types) == len(old_types) + 1
     seen = look(policy)
-    assert np.array_equal(loaded.predict(seen).values, policy.predict(seen).values)  # without the sensor: as before
+    without = loaded.predict(seen).values
+    np.testing.assert_allclose(without, policy.predict(seen).values, atol=1e-6)
     felt = Observation(7, {**seen.values, WRENCH: samples[0]})
     assert np.isfinite(loaded.predict(felt).values).all()
-    assert not np.array_equal(loaded.predict(felt).values, policy.predict(seen).values)
+    assert np.abs(loaded.predict(felt).values - without).max() > 1e-5
     assert WRENCH in loaded.capabilities.optional
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vla_ros.contract import StreamSpec
 from vla_ros.encoders.base import ENCODERS, Encoder, TokenGroup
@@ -66,9 +67,8 @@ class FixedBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, C, h, w]."""
-        scale = self.weight * (self.running_var + 1e-5).rsqrt()
-        shift = self.bias - self.running_mean * scale
-        return x * scale[:, None, None] + shift[:, None, None]
+        mean, variance = self.running_mean, self.running_var
+        return functional.batch_norm(x, mean, variance, self.weight, self.bias, training=False)
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
