@@ -226,6 +226,8 @@ def test_a_checkpoint_brings_the_encoder_back_without_the_pretrained_folder(
     np.testing.assert_allclose(loaded.predict(seen).values, policy.predict(seen).values, atol=1e-6)
     tensors = loaded.model.state_dict()  # type: ignore[attr-defined]
     assert all(torch.equal(tensors[name], tensor) for name, tensor in setup.model.state_dict().items())
+    again = loaded.model.assets()  # type: ignore[attr-defined]
+    assert again == setup.model.assets()  # and may be saved again
     names = {path.suffix for path in (tmp_path / "c").rglob("*") if path.is_file()}
     assert names <= {".yaml", ".safetensors", ".json", ".txt", ".jinja"}
 

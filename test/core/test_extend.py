@@ -196,6 +196,25 @@ def test_a_policy_is_trained_with_depth(tmp_path: Path, encoders: str) -> None:
     assert np.isfinite(loaded.predict(Observation(7, values)).values).all()
 
 
+def test_a_training_goes_on_without_the_pretrained_folder(tmp_path: Path) -> None:
+    make_pretrained(tmp_path / "hub")
+    text = BLIND.replace(
+        "type: bytes, hidden: 16", f"type: t5, pretrained: {tmp_path}/hub/t5, tune: {{mode: lora, rank: 2}}"
+    )
+    training = {"steps": 6, "batch": 4, "shift": 0.0}
+    (tmp_path / "t5.yaml").write_text(yaml.safe_dump({"model": yaml.safe_load(text), "training": training}))
+    data, options = PictureData(2, size=(60, 80), rows=6), {"device": "cpu", "progress": False}
+    train(data, tmp_path / "t5.yaml", tmp_path / "c", until=2, **options)
+    before = load_file(tmp_path / "c/model.safetensors")
+    (tmp_path / "hub").rename(tmp_path / "gone")
+    train(data, tmp_path / "t5.yaml", tmp_path / "c", resume=True, **options)
+    train(data, tmp_path / "t5.yaml", tmp_path / "d", init=tmp_path / "c", until=1, **options)
+    after = load_file(tmp_path / "c/model.safetensors")
+    changed = {name for name in before if ".tower." in name and not torch.equal(before[name], after[name])}
+    assert changed and all("lora_" in name for name in changed)
+    assert np.isfinite(load_policy(tmp_path / "d").predict(look(build(BLIND, picture()))).values).all()
+
+
 def test_pictures_are_not_shifted_against_their_depth(tmp_path: Path) -> None:
     policy = {"model": yaml.safe_load(BLIND), "training": {"steps": 2, "batch": 4, "shift": 0.02}}
     cnn = {"type": "film_cnn", "size": [30, 40], "channels": [8, 16], "blocks": [0], "keypoints": 0}

@@ -185,6 +185,16 @@ def _write_architectures(folder: Path, section: dict[str, Any], stream: StreamSp
         place = at / name if kind == "dinov2_siglip" else at
         place.mkdir(exist_ok=True)
         (place / CONFIG).write_text(configs[name]().to_json_string(use_diff=False), encoding="utf-8")
+        if stream.kind == "text":
+            _one_word(hf).save_pretrained(place)
+
+
+def _one_word(hf: Any) -> Any:
+    """Return a vocabulary of one word: what is measured is the network."""
+    import tokenizers
+
+    model = tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")
+    return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(model), unk_token="[UNK]")
 
 
 def _count(number: int) -> str:

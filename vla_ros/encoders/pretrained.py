@@ -128,6 +128,7 @@ class Pretrained:
     def files(self, config: Any, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the architecture, and `more`, as files of a checkpoint."""
         data = json.loads(config.to_json_string(use_diff=False))
+        data.pop("_name_or_path", None)  # where it came from on another machine
         files = {CONFIG: json.dumps(data, indent=2) + "\n", **(more or {})}
         return {f"{self.part}/{name}" if self.part else name: text for name, text in files.items()}
 

@@ -65,6 +65,7 @@ class TextModel(Encoder):
         self.source = Pretrained(stream.key, settings.pretrained)
         config_class, model_class = self.classes(library())
         self.config = self.source.config(config_class)
+        self.vocabulary = self.source.tokenizer_files()  # now: where they lie may be gone when a checkpoint is written
         network = self.part_read(self.source.network(model_class, self.config))
         self.tower = Tower(network, settings.tune)
         pooler = getattr(network, "pooler", None)
@@ -94,7 +95,7 @@ class TextModel(Encoder):
 
     def assets(self) -> dict[str, str]:
         """Return the architecture and the vocabulary."""
-        return self.source.files(self.config, self.source.tokenizer_files())
+        return self.source.files(self.config, self.vocabulary)
 
     def part_read(self, network: nn.Module) -> nn.Module:
         """Return the part of a loaded network that is kept."""
