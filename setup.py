@@ -35,6 +35,7 @@ TRAIN = ["tensorboard>=2.14"]
 BAGS = ["rosbags>=0.10.9", "mcap>=1.2"]  # dataset from-bag and to-bag, raw recordings
 LEADER = ["dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0"]  # leader arms of serial servos; both bring pyserial
 VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
+ENCODERS = ["transformers>=5.0"]  # pretrained vision and language models as encoders
 TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
 TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the emulators against
 TEST = [
@@ -44,6 +45,7 @@ TEST = [
     *SIM,
     *TRAIN,
     *BAGS,
+    *ENCODERS,
     *TOUCH,
     *TOUCH_CLIENTS,
     "mcap-ros2-support>=0.5",  # MCAP's own decoder, to read our raw recordings with
@@ -88,6 +90,7 @@ setup(
         "train": TRAIN,
         "bags": BAGS,
         "view": VIEW,
+        "encoders": ENCODERS,
         "touch": TOUCH,
         "leader": LEADER,
         "ros": ROS_WHEELS,

@@ -12,6 +12,7 @@ from vla_ros import bench_commands, teleop_commands
 from vla_ros.calibrate_command import app as calibrate_app
 from vla_ros.dataset_command import app as dataset_app
 from vla_ros.emulate_command import command as emulate_command
+from vla_ros.encoders_command import app as encoders_app
 from vla_ros.errors import VlaRosError
 from vla_ros.ros import lifeline
 from vla_ros.ros.graph import STEPS
@@ -28,6 +29,7 @@ bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(encoders_app, name="encoders")
 app.add_typer(calibrate_app, name="calibrate")
 bench_commands.register(bench_app)
 teleop_commands.register(app, bench_app, calibrate_app)
