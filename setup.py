@@ -8,7 +8,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "vla_ros"
-NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node"]
+NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node", "camera_node"]
 SHARED_FOLDERS = ["config", "launch", "urdf"]
 
 
@@ -33,12 +33,14 @@ SIM = ["mujoco>=3.3"]
 TRAIN = ["tensorboard>=2.14"]
 BAGS = ["rosbags>=0.10.9", "mcap>=1.2"]  # dataset from-bag and to-bag, raw recordings
 VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
+REALSENSE = ["pyrealsense2>=2.54; platform_machine == 'x86_64'"]  # also needs libusb-1.0
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
     *("setuptools>=64,<80", "wheel"),  # the install tests build without isolation; colcon needs < 80
     *SIM,
     *TRAIN,
     *BAGS,
+    *REALSENSE,
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
@@ -79,6 +81,7 @@ setup(
         "train": TRAIN,
         "bags": BAGS,
         "view": VIEW,
+        "realsense": REALSENSE,
         "ros": ROS_WHEELS,
         "test": TEST,
         "dev": DEV,

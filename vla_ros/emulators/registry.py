@@ -8,7 +8,9 @@ from vla_ros.emulators.base import Emulator
 from vla_ros.errors import DeviceError, unknown_name
 
 # device -> module and class, whose constructor needs no arguments. Names are those of the drivers' addresses.
-EMULATORS: dict[str, str] = {}
+EMULATORS: dict[str, str] = {
+    "mjpeg": "vla_ros.emulators.mjpeg:MjpegCamera",
+}
 
 
 def make_emulator(name: str) -> Emulator:
