@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vla_ros import bench_commands
+from vla_ros import bench_commands, calibrate_camera
 from vla_ros.dataset_command import app as dataset_app
 from vla_ros.emulate_command import command as emulate_command
 from vla_ros.errors import VlaRosError
@@ -27,6 +27,10 @@ bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
+calibrate_app = typer.Typer(help="Find out how sensors measure and where they are.", no_args_is_help=True)
+app.add_typer(calibrate_app, name="calibrate")
+calibrate_app.command("camera")(calibrate_camera.camera)
+calibrate_app.command("hand-eye")(calibrate_camera.hand_eye)
 bench_commands.register(bench_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"

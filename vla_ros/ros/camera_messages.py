@@ -38,11 +38,12 @@ def jpeg_to_message(stamp: int, frame: str, colour: npt.NDArray[np.uint8], quali
 
 
 class PointCloud:
-    """Makes the organised clouds of one lens; its lines of sight are computed once."""
+    """Makes the organised clouds of one lens; its lines of sight are computed once, and the memory is used again."""
 
     def __init__(self, lens: Intrinsics) -> None:
         self.lens = lens
         self._rays = lens.rays().astype(np.float32)
+        self._points = np.zeros((lens.height, lens.width, 4), np.float32)
 
     def message(
         self, stamp: int, frame: str, depth: npt.NDArray[np.uint16], colour: npt.NDArray[np.uint8] | None
@@ -55,11 +56,17 @@ class PointCloud:
         z = depth.astype(np.float32) / np.float32(1000.0)
         z[depth == 0] = np.nan
         names = ("x", "y", "z") if colour is None else ("x", "y", "z", "rgb")
-        points = np.empty((height, width, len(names)), np.float32)
-        points[..., 0], points[..., 1], points[..., 2] = self._rays[..., 0] * z, self._rays[..., 1] * z, z
-        if colour is not None:  # 0x00rrggbb in the bits of a float, as PCL and RViz read it
-            wide = colour.astype(np.uint32)
-            points[..., 3] = (wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]).view(np.float32)
+        points = self._points
+        np.multiply(self._rays, z[..., None], out=points[..., :2])
+        points[..., 2] = z
+        if colour is None:
+            points = points[..., :3]
+        else:  # 0x00rrggbb in the bits of a float, as PCL and RViz read it
+            packed = points[..., 3:].view(np.uint32)[..., 0]
+            packed[...] = colour[..., 0]
+            for channel in (1, 2):
+                packed <<= 8
+                packed |= colour[..., channel]
         message = PointCloud2(height=height, width=width, is_dense=False, is_bigendian=sys.byteorder == "big")
         message.header.stamp = to_time(stamp)
         message.header.frame_id = frame
