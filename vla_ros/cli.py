@@ -10,6 +10,7 @@ import typer
 
 from vla_ros import bench_commands, calibrate_camera
 from vla_ros.dataset_command import app as dataset_app
+from vla_ros.doctor_command import command as doctor_command
 from vla_ros.emulate_command import command as emulate_command
 from vla_ros.errors import VlaRosError
 from vla_ros.ros import lifeline
@@ -148,6 +149,7 @@ def collect(
 
 
 app.command("emulate")(emulate_command)
+app.command("doctor")(doctor_command)
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
 
 
