@@ -16,6 +16,7 @@ from vla_ros.drivers import Address, Reading, make_driver
 from vla_ros.drivers.uvc import UvcCamera, video_devices
 from vla_ros.emulators.mjpeg import MjpegCamera
 from vla_ros.emulators.pattern import number_in, paint
+from vla_ros.emulators.rtsp import RtspCamera
 from vla_ros.errors import DeviceError
 
 RATE = 50
@@ -174,6 +175,59 @@ def test_a_silent_network_camera_is_lost(camera: MjpegCamera) -> None:
     camera.fault = "silence"
     assert "silent for 3 s" in lost(driver)
     driver.close()
+
+
+def test_rtsp_pictures_come_with_the_camera_s_own_time() -> None:
+    with RtspCamera(width=320, height=240, rate=15.0) as camera:
+        driver = make_driver("camera", camera.address)
+        driver.open()
+        got = readings(driver, 6)
+        driver.close()
+    numbers = [number_in(reading.value.colour) for reading in got]
+    assert numbers == sorted(set(numbers))
+    apart = [reading.device_time - got[0].device_time for reading in got]
+    assert apart == pytest.approx([(number - numbers[0]) / 15.0 for number in numbers], abs=1e-3)
+    for number, reading in zip(numbers, got, strict=True):
+        assert camera.sent[number] <= reading.arrival
+        assert np.abs(reading.value.colour.astype(int) - paint(number, 320, 240)).mean() < 5.0
+
+
+def test_rtsp_pictures_that_lost_packets_are_not_shown_nor_those_made_from_them() -> None:
+    with RtspCamera(rate=15.0) as camera:
+        driver = make_driver("camera", camera.address)
+        driver.open()
+        readings(driver, 1)
+        camera.fault = "partial"
+        got, rejected = [], driver.rejected
+        for _ in range(3000):
+            if (reading := driver.read(0.01)) is not None:
+                got.append(reading)
+            if driver.rejected >= rejected + 5:
+                break
+        camera.fault = "none"
+        got += readings(driver, 5)
+        driver.close()
+    assert driver.rejected >= rejected + 5
+    for reading in got:
+        number = number_in(reading.value.colour)
+        assert np.abs(reading.value.colour.astype(int) - paint(number)).mean() < 5.0
+
+
+def test_an_rtsp_camera_that_is_gone_is_lost_and_comes_back() -> None:
+    with RtspCamera(width=320, height=240) as camera:
+        driver = make_driver("camera", camera.address)
+        driver.open()
+        readings(driver, 1)
+        camera.fault = "unplug"
+        lost(driver)
+        driver.close()
+        camera.fault = "none"
+        driver.open()
+        readings(driver, 1)
+        driver.close()
+        over_udp = make_driver("camera", camera.address + "#transport=udp")
+        with pytest.raises(DeviceError, match="no stream"):  # the emulator refuses it
+            over_udp.open()
 
 
 def test_a_password_is_not_repeated() -> None:

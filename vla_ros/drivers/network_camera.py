@@ -42,7 +42,8 @@ class NetworkCamera:
 
     def open(self) -> None:
         """Connect. Raises DeviceError."""
-        options = {"fflags": "nobuffer", "flags": "low_delay"}
+        # err_detect and ec: a damaged picture is an error, not made up from its neighbours
+        options = {"fflags": "nobuffer", "flags": "low_delay", "err_detect": "explode", "ec": "0"}
         if self._rtsp:
             options["rtsp_transport"] = self._transport
         else:  # without probing, which would wait for several pictures
@@ -70,7 +71,7 @@ class NetworkCamera:
             self._reader = None
 
     def _readings(self, container: Any) -> Iterator[Reading[Frame]]:
-        stream = container.streams.video[0]
+        stream, sequence, damaged = container.streams.video[0], 0, False
         packets = container.demux(stream)
         while True:
             try:
@@ -88,15 +89,20 @@ class NetworkCamera:
             try:
                 frames = packet.decode()
             except av.FFmpegError:
-                self.rejected += 1
-                continue
+                frames, self.rejected, damaged = [], self.rejected + 1, self._rtsp
             for frame in frames:
-                if frame.is_corrupt:
+                damaged = frame.is_corrupt or (damaged and not frame.key_frame)
+                if damaged:  # what is decoded from a damaged picture is damaged too, up to the next key frame
                     self.rejected += 1
                     continue
                 timed = self._rtsp and frame.time is not None
-                colour = np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
-                yield Reading(Frame(colour), arrival, float(frame.time) if timed else None)
+                try:
+                    colour = np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
+                except (av.FFmpegError, ValueError):  # of a format that random bytes have made up
+                    self.rejected += 1
+                    continue
+                sequence += 1  # counts what is decoded, so that pictures nobody took in time show as lost
+                yield Reading(Frame(colour), arrival, float(frame.time) if timed else None, sequence)
 
     def _advice(self, error: Exception) -> str:
         if isinstance(error, (av.HTTPUnauthorizedError, av.HTTPForbiddenError)):

@@ -40,6 +40,7 @@ class UvcCamera:
         if len(self._fourcc) != 4:
             raise DeviceError(f"{address.text}: fourcc is '{self._fourcc}', want four letters such as MJPG or YUYV")
         self._exposure = address.number("exposure", 0.0, 0.0, 10_000.0)  # [ms], 0: automatic
+        self._sequence = 0
         self._reader: BackgroundReader[Reading[Frame]] | None = None
 
     def open(self) -> None:
@@ -92,7 +93,8 @@ class UvcCamera:
         if not readable:
             self.rejected += 1
             return self._grab(capture)
-        return Reading(Frame(_rgb(picture)), arrival, taken or None)
+        self._sequence += 1  # counts what is grabbed, so that pictures nobody took in time show as lost
+        return Reading(Frame(_rgb(picture)), arrival, taken or None, self._sequence)
 
 
 def video_devices(folder: str = "/dev") -> str:

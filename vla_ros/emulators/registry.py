@@ -10,6 +10,7 @@ from vla_ros.errors import DeviceError, unknown_name
 # device -> module and class, whose constructor needs no arguments. Names are those of the drivers' addresses.
 EMULATORS: dict[str, str] = {
     "mjpeg": "vla_ros.emulators.mjpeg:MjpegCamera",
+    "rtsp": "vla_ros.emulators.rtsp:RtspCamera",
 }
 
 
