@@ -135,7 +135,7 @@ def test_a_camera_that_is_not_there_is_named_beside_those_that_are() -> None:
 def test_without_a_camera_the_udev_rules_are_pointed_at() -> None:
     if plugged_in():
         pytest.skip("there is a RealSense here")
-    with pytest.raises(DeviceError, match="found none; udev rules"):
+    with pytest.raises(DeviceError, match="found none; is it plugged in, and are librealsense's udev rules there"):
         RealSense(Address.parse("realsense")).open()
 
 

@@ -108,8 +108,8 @@ class RealSense:
             self._serial = next(iter(devices))
             self.device = f"realsense {self._serial}"
         if self._serial not in devices:
-            wanted = f"no camera of serial {self._serial}" if self._serial else "which camera?"
-            advice = "udev rules in place and on USB 3?" if not devices else "realsense://SERIAL names one"
+            wanted = f"no camera of serial {self._serial}" if self._serial else "want one camera, or realsense://SERIAL"
+            advice = "its serial is on its label" if devices else "is it plugged in, and are librealsense's udev rules there?"
             raise DeviceError(f"realsense: {wanted}; {_found(list(devices.values()))}; {advice}")
         return devices[self._serial]
 
