@@ -11,6 +11,7 @@ import typer
 from vla_ros import bench_commands, teleop_commands
 from vla_ros.calibrate_command import app as calibrate_app
 from vla_ros.dataset_command import app as dataset_app
+from vla_ros.doctor_command import command as doctor_command
 from vla_ros.emulate_command import command as emulate_command
 from vla_ros.encoders_command import app as encoders_app
 from vla_ros.errors import VlaRosError
@@ -165,6 +166,7 @@ def collect(
 
 
 app.command("emulate")(emulate_command)
+app.command("doctor")(doctor_command)
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
 
 

@@ -16,9 +16,11 @@ EMULATORS: dict[str, str] = {
     "feetech": "vla_ros.emulators.feetech:FeetechEmulator",
     "ft300": "vla_ros.emulators.ft300:Ft300Emulator",
     "gelsight": "vla_ros.emulators.gel:GelEmulator",
+    "mjpeg": "vla_ros.emulators.mjpeg:MjpegCamera",
     "netft": "vla_ros.emulators.netft:NetFtEmulator",
     "onrobot": "vla_ros.emulators.onrobot:OnRobotEmulator",
     "paxini": "vla_ros.emulators.paxini:PaxiniEmulator",
+    "rtsp": "vla_ros.emulators.rtsp:RtspCamera",
     "xela": "vla_ros.emulators.xela:XelaEmulator",
 }
 
