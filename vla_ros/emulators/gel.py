@@ -42,15 +42,16 @@ def contact_centre(touch: Touch) -> tuple[float, float]:
     return WIDTH / 2 + touch.centre * WIDTH / 3, HEIGHT / 2
 
 
-def displacement(points: npt.NDArray[np.float64], touch: Touch) -> npt.NDArray[np.float64]:
+def displacement(points: npt.NDArray[np.floating], touch: Touch) -> npt.NDArray[np.floating]:
     """Return how far the skin at rest at `points` [..., 2] is moved by a contact, [..., 2] [px].
 
     A bell around the contact: outwards by up to SPREAD when pressed, and to the right by up to SHEAR when dragged.
     """
-    away = points - np.array(contact_centre(touch))
-    bell = np.exp(-(away**2).sum(-1, keepdims=True) / (2 * REACH**2))
-    outwards = np.exp(0.5) * SPREAD * touch.press * away / REACH * bell  # its largest length is SPREAD
-    return np.asarray(outwards + SHEAR * touch.drag * touch.press * bell * np.array([1.0, 0.0]))
+    middle = contact_centre(touch)
+    x, y = points[..., 0] - middle[0], points[..., 1] - middle[1]
+    bell = np.exp((x * x + y * y) * (-0.5 / REACH**2)) * touch.press
+    outwards = bell * (np.exp(0.5) * SPREAD / REACH)  # so that the largest length is SPREAD
+    return np.stack([outwards * x + bell * (SHEAR * touch.drag), outwards * y], axis=-1)
 
 
 class Gel:
@@ -60,7 +61,7 @@ class Gel:
         random = np.random.default_rng(seed)
         grain = cv2.GaussianBlur(random.normal(0.0, 1.0, (HEIGHT, WIDTH)), (0, 0), 1.2)
         skin = np.array(GEL) + GRAIN * (grain / grain.std())[..., None]
-        self._y, self._x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
+        self._y, self._x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
         nearest = np.full((HEIGHT, WIDTH), np.inf)
         for x, y in marker_positions():
             nearest = np.minimum(nearest, np.hypot(self._x - x, self._y - y))
@@ -74,19 +75,17 @@ class Gel:
         """Return the picture of a contact, with a little noise."""
         where = np.stack([self._x, self._y], axis=-1)
         rest = where.copy()  # the point at rest that is now at each pixel: rest + displacement(rest) = where
-        for _ in range(4 if touch.press > 0 else 0):
-            rest = where - displacement(rest, touch)
-        source = rest.astype(np.float32)
-        moved = cv2.remap(
-            self._texture, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-        )
+        for _ in range(3 if touch.press > 0 else 0):
+            rest = where - displacement(rest, touch).astype(np.float32)
+        moved = cv2.remap(self._texture, rest[..., 0], rest[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         x, y = contact_centre(touch)
         inside = np.clip(1 - ((self._x - x) ** 2 + (self._y - y) ** 2) / RADIUS**2, 0.0, None)
-        on_object = (self._x - x + WIDTH).astype(np.float32), (self._y - y + HEIGHT).astype(np.float32)
-        rough = cv2.remap(self._bumps, *on_object, cv2.INTER_LINEAR)
+        rough = cv2.remap(
+            self._bumps, self._x - np.float32(x - WIDTH), self._y - np.float32(y - HEIGHT), cv2.INTER_LINEAR
+        )
         slope_y, slope_x = np.gradient(touch.press * (inside**1.5 + ROUGH * rough * np.minimum(1.0, 3 * inside)))
         lit = np.stack([slope_x * lamp_x + slope_y * lamp_y for lamp_x, lamp_y in LAMPS], axis=-1)
-        noisy = moved + SHADE * lit + self._random.normal(0.0, 1.0, moved.shape)
+        noisy = moved + SHADE * lit + self._random.standard_normal(moved.shape, dtype=np.float32)
         return np.asarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
