@@ -68,7 +68,12 @@ class ForceTorqueDriver(Driver[npt.NDArray[np.float64]], Protocol):
 
 
 class TactileDriver(Driver[npt.NDArray[np.generic]], Protocol):
-    """Taxels [rows, columns, channels] float32, or the picture of a camera behind a skin [H, W, 3] uint8."""
+    """Taxels [rows, columns, channels] float32, or the picture of a camera behind a skin [H, W, 3] uint8.
+
+    unit: of the taxels: "N", "uT" or "counts"; "rgb" for a picture.
+    """
+
+    unit: str
 
 
 class CameraDriver(Driver[Frame], Protocol):

@@ -109,7 +109,11 @@ class RealSense:
             self.device = f"realsense {self._serial}"
         if self._serial not in devices:
             wanted = f"no camera of serial {self._serial}" if self._serial else "want one camera, or realsense://SERIAL"
-            advice = "its serial is on its label" if devices else "is it plugged in, and are librealsense's udev rules there?"
+            advice = (
+                "its serial is on its label"
+                if devices
+                else "is it plugged in, and are librealsense's udev rules there?"
+            )
             raise DeviceError(f"realsense: {wanted}; {_found(list(devices.values()))}; {advice}")
         return devices[self._serial]
 

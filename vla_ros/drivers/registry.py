@@ -22,8 +22,19 @@ DRIVERS: dict[str, dict[str, str]] = {
         "https": "vla_ros.drivers.network_camera:NetworkCamera",
         "mjpeg": "vla_ros.drivers.network_camera:NetworkCamera",
     },
-    "force_torque": {},
-    "tactile": {},
+    "force_torque": {
+        "axia": "vla_ros.drivers.netft:Axia",
+        "ft300": "vla_ros.drivers.ft300:Ft300",
+        "netft": "vla_ros.drivers.netft:NetFt",
+        "onrobot": "vla_ros.drivers.onrobot:OnRobotHex",
+    },
+    "tactile": {
+        "anyskin": "vla_ros.drivers.anyskin:AnySkinDriver",
+        "digit": "vla_ros.drivers.gelsight:DigitDriver",
+        "gelsight": "vla_ros.drivers.gelsight:GelSightDriver",
+        "paxini": "vla_ros.drivers.paxini:PaxiniDriver",
+        "xela": "vla_ros.drivers.xela:XelaDriver",
+    },
 }
 
 

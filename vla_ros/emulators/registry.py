@@ -11,6 +11,17 @@ from vla_ros.errors import DeviceError, unknown_name
 EMULATORS: dict[str, str] = {
     "mjpeg": "vla_ros.emulators.mjpeg:MjpegCamera",
     "rtsp": "vla_ros.emulators.rtsp:RtspCamera",
+    "anyskin": "vla_ros.emulators.anyskin:AnySkinEmulator",
+    "axia": "vla_ros.emulators.netft:AxiaEmulator",
+    "digit": "vla_ros.emulators.gel:DigitEmulator",
+    "dynamixel": "vla_ros.emulators.dynamixel:DynamixelEmulator",
+    "feetech": "vla_ros.emulators.feetech:FeetechEmulator",
+    "ft300": "vla_ros.emulators.ft300:Ft300Emulator",
+    "gelsight": "vla_ros.emulators.gel:GelEmulator",
+    "netft": "vla_ros.emulators.netft:NetFtEmulator",
+    "onrobot": "vla_ros.emulators.onrobot:OnRobotEmulator",
+    "paxini": "vla_ros.emulators.paxini:PaxiniEmulator",
+    "xela": "vla_ros.emulators.xela:XelaEmulator",
 }
 
 
