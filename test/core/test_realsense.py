@@ -126,6 +126,28 @@ def test_depth_of_another_instant_is_not_taken_for_that_of_the_picture() -> None
     realsense.close()
 
 
+def test_an_unplugged_camera_is_told_and_comes_back() -> None:
+    camera = SoftwareCamera()
+    plugged = [camera.device]
+    realsense = RealSense(
+        Address.parse(f"realsense://012345?width={WIDTH}&height={HEIGHT}&fps={RATE}&depth=none"), lambda: plugged
+    )
+    realsense.open()
+    assert realsense.read(0.05) is None
+    plugged.clear()
+    with pytest.raises(DeviceError, match="realsense 012345: unplugged; found none"):
+        realsense.read(0.05)
+    realsense.close()
+    with pytest.raises(DeviceError, match="no camera of serial 012345"):
+        realsense.open()
+    plugged.append(camera.device)
+    realsense.open()
+    camera.send_colour(1, 100.0, np.full((HEIGHT, WIDTH, 3), 7))
+    reading = realsense.read(5.0)
+    assert reading is not None and (reading.value.colour == 7).all() and reading.value.depth is None
+    realsense.close()
+
+
 def test_a_camera_that_is_not_there_is_named_beside_those_that_are() -> None:
     camera = SoftwareCamera("777")
     with pytest.raises(DeviceError, match=r"no camera of serial 42; found 777 \(Software D435\)"):
