@@ -11,7 +11,11 @@ from vla_ros.drivers import Address, Reading
 from vla_ros.drivers.realsense import RealSense, plugged_in
 from vla_ros.errors import DeviceError
 
-rs = pytest.importorskip("pyrealsense2", reason="pyrealsense2 or its libusb-1.0 is not installed", exc_type=ImportError)
+try:
+    import pyrealsense2 as rs
+except ImportError as missing:
+    pytest.skip(f"pyrealsense2 does not load: {missing}", allow_module_level=True)
+
 WIDTH, HEIGHT, RATE = 64, 48, 30
 
 
