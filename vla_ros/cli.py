@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vla_ros import bench_commands, calibrate_camera, teleop_commands
+from vla_ros import bench_commands, teleop_commands
 from vla_ros.calibrate_command import app as calibrate_app
 from vla_ros.dataset_command import app as dataset_app
 from vla_ros.doctor_command import command as doctor_command
@@ -32,8 +32,6 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(calibrate_app, name="calibrate")
-calibrate_app.command("camera")(calibrate_camera.camera)
-calibrate_app.command("hand-eye")(calibrate_camera.hand_eye)
 bench_commands.register(bench_app)
 teleop_commands.register(app, bench_app, calibrate_app)
 
