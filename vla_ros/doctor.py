@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 OK, WARN, FAIL = "ok", "warn", "fail"
 MIB, GIB = 1 << 20, 1 << 30
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+OLD_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # what Humble's Fast DDS reads
 SEGMENT = 16 * MIB  # of shared memory that a process's images need
 SHARED = (64 * MIB, 512 * MIB)  # of /dev/shm: below the first nothing goes, from the second all does
 RECEIVE_BUFFER = 4 * MIB
@@ -62,15 +63,16 @@ def middleware(environ: Mapping[str, str], installed: Collection[str]) -> Verdic
 
 def profile(environ: Mapping[str, str], shipped: Path) -> Verdict:
     """Whether the Fast DDS profile for images is in force in this shell. shipped: config/fastdds.xml."""
-    name, given = "Fast DDS profile", environ.get(PROFILE, "")
-    export = f"export {PROFILE}={shipped}"
+    variable = OLD_PROFILE if environ.get("ROS_DISTRO") == "humble" else PROFILE
+    name, given = "Fast DDS profile", environ.get(variable, "")
+    export = f"export {variable}={shipped}"
     if not given:
         text = "not set in this shell; vla-ros and bringup.launch.py set it for their nodes, others lose images"
         return Verdict(name, WARN, text, export)
     try:
         segment = _segment(Path(given))
     except OSError as error:
-        return Verdict(name, FAIL, f"{PROFILE}={given}: {error.strerror}", export)
+        return Verdict(name, FAIL, f"{variable}={given}: {error.strerror}", export)
     except (ElementTree.ParseError, ValueError) as error:
         return Verdict(name, FAIL, f"{given} is not a profile: {error}", export)
     if segment < SEGMENT:

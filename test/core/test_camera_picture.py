@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from vla_ros.camera_calibration.files import load_poses
 from vla_ros.drivers import Frame, Intrinsics
 from vla_ros.drivers.intrinsics import load_intrinsics, save_intrinsics
 from vla_ros.drivers.picture import Preparation
@@ -118,3 +123,28 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str, said: st
     with pytest.raises(DeviceError, match=said) as refusal:
         load_intrinsics(tmp_path / "odd.yaml")
     assert "\n" not in str(refusal.value)
+
+
+NUMBERS = st.one_of(st.floats(), st.integers(), st.none(), st.text(max_size=3), st.lists(st.floats(), max_size=6))
+FILES = st.fixed_dictionaries(
+    {},
+    optional={
+        "image_width": NUMBERS,
+        "image_height": NUMBERS,
+        "distortion_model": st.sampled_from(["plumb_bob", "equidistant", "odd", 3, None, []]),
+        "camera_matrix": st.one_of(
+            NUMBERS, st.fixed_dictionaries({"data": st.lists(NUMBERS, min_size=8, max_size=10)})
+        ),
+        "distortion_coefficients": st.one_of(NUMBERS, st.fixed_dictionaries({"data": NUMBERS})),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.one_of(FILES, NUMBERS), cut=st.integers(0, 400))
+def test_whatever_is_in_a_camera_info_file_it_is_read_or_refused(tmp_path: Path, content: object, cut: int) -> None:
+    (tmp_path / "random.yaml").write_text(yaml.safe_dump(content)[:cut], encoding="utf-8")
+    with suppress(DeviceError):
+        assert load_intrinsics(tmp_path / "random.yaml").fx > 0
+    with suppress(DeviceError):
+        assert isinstance(load_poses(tmp_path / "random.yaml"), dict)

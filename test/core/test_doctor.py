@@ -47,6 +47,8 @@ def test_the_middleware_is_fast_dds_and_installed() -> None:
 
 def test_the_shipped_profile_is_good() -> None:
     says(doctor.profile({PROFILE: str(SHIPPED)}, SHIPPED), OK, "64 MiB")
+    humble = {PROFILE: str(SHIPPED), "ROS_DISTRO": "humble"}
+    says(doctor.profile(humble, SHIPPED), WARN, "export FASTRTPS_DEFAULT_PROFILES_FILE=")
 
 
 def test_a_missing_unreadable_or_small_profile_is_answered_by_what_to_export(tmp_path: Path) -> None:

@@ -11,7 +11,11 @@ from vla_ros.drivers import Address, Reading
 from vla_ros.drivers.realsense import RealSense, plugged_in
 from vla_ros.errors import DeviceError
 
-rs = pytest.importorskip("pyrealsense2", reason="pyrealsense2 or its libusb-1.0 is not installed", exc_type=ImportError)
+try:
+    import pyrealsense2 as rs
+except ImportError as missing:
+    pytest.skip(f"pyrealsense2 does not load: {missing}", allow_module_level=True)
+
 WIDTH, HEIGHT, RATE = 64, 48, 30
 
 
@@ -123,6 +127,28 @@ def test_depth_of_another_instant_is_not_taken_for_that_of_the_picture() -> None
     camera.send_colour(2, 100.0 + 1.1 / RATE, grey)
     assert realsense.read(5.0).sequence == 2
     assert realsense.rejected == 1
+    realsense.close()
+
+
+def test_an_unplugged_camera_is_told_and_comes_back() -> None:
+    camera = SoftwareCamera()
+    plugged = [camera.device]
+    realsense = RealSense(
+        Address.parse(f"realsense://012345?width={WIDTH}&height={HEIGHT}&fps={RATE}&depth=none"), lambda: plugged
+    )
+    realsense.open()
+    assert realsense.read(0.05) is None
+    plugged.clear()
+    with pytest.raises(DeviceError, match="realsense 012345: unplugged; found none"):
+        realsense.read(0.05)
+    realsense.close()
+    with pytest.raises(DeviceError, match="no camera of serial 012345"):
+        realsense.open()
+    plugged.append(camera.device)
+    realsense.open()
+    camera.send_colour(1, 100.0, np.full((HEIGHT, WIDTH, 3), 7))
+    reading = realsense.read(5.0)
+    assert reading is not None and (reading.value.colour == 7).all() and reading.value.depth is None
     realsense.close()
 
 

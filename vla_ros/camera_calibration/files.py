@@ -29,9 +29,11 @@ def load_poses(path: Path) -> dict[str, Array]:
     for name, values in content.items():
         try:
             numbers = np.array(values, dtype=float).reshape(7)
+            if not np.isfinite(numbers).all():
+                raise ValueError("not finite")
             pose = np.eye(4)
             pose[:3, :3], pose[:3, 3] = Rotation.from_quat(numbers[3:]).as_matrix(), numbers[:3]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise DeviceError(f"{path}: the pose of {name} is {values}; {want}") from None
         poses[str(name)] = pose
     return poses

@@ -39,8 +39,11 @@ class Intrinsics:
             raise DeviceError(unknown_name("distortion model", self.model, MODELS))
         if self.distortion and len(self.distortion) != MODELS[self.model]:
             raise DeviceError(f"{len(self.distortion)} coefficients of '{self.model}', want {MODELS[self.model]}")
-        if min(self.width, self.height, self.fx, self.fy) <= 0:
-            raise DeviceError(f"a lens of {self.width}x{self.height} px with fx {self.fx:g}, fy {self.fy:g}: want > 0")
+        numbers = (self.fx, self.fy, self.cx, self.cy, *self.distortion)
+        if min(self.width, self.height, self.fx, self.fy) <= 0 or not np.isfinite(numbers).all():
+            raise DeviceError(
+                f"a lens of {self.width}x{self.height} px with fx {self.fx:g}, fy {self.fy:g}: want finite ones above 0"
+            )
 
     @property
     def ideal(self) -> bool:
@@ -101,7 +104,7 @@ def load_intrinsics(path: Path | str) -> Intrinsics:
         raise DeviceError(f"camera_info {path}: {error.strerror}") from None
     except KeyError as error:
         raise DeviceError(f"camera_info {path}: has no {error}, as files of ROS's camera_calibration do") from None
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (yaml.YAMLError, TypeError, ValueError, OverflowError) as error:
         text = str(error).splitlines()[0]
         raise DeviceError(f"camera_info {path}: not in the format of ROS's camera_calibration: {text}") from None
     try:

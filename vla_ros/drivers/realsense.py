@@ -64,7 +64,7 @@ class RealSense:
                 "also apt-get install libusb-1.0-0"
             ) from None
         try:
-            self._device = self._chosen(rs)
+            self._device = self._chosen()
             self._queue = rs.frame_queue(QUEUE)
             self._align = _Alignment() if self._depth == "aligned" else None
             self._start(rs)
@@ -86,8 +86,8 @@ class RealSense:
                 arrival = time.time_ns()
                 if there and (reading := self._paired(frame, arrival)):
                     return reading
-            if not self._device.is_connected():
-                raise DeviceError(f"{self.device}: unplugged; {_found(self._devices())}")
+            if self._serial not in _by_serial(devices := self._devices()):
+                raise DeviceError(f"{self.device}: unplugged; {_found(devices)}")
             return None
         except RuntimeError as error:
             raise DeviceError(f"{self.device}: {_first_line(error)}") from None
@@ -102,8 +102,8 @@ class RealSense:
                     continue  # the camera is gone
         self._sensors, self._queue, self._device, self._newest = [], None, None, {}
 
-    def _chosen(self, rs: Any) -> Any:
-        devices = {device.get_info(rs.camera_info.serial_number): device for device in self._devices()}
+    def _chosen(self) -> Any:
+        devices = _by_serial(self._devices())
         if not self._serial and len(devices) == 1:
             self._serial = next(iter(devices))
             self.device = f"realsense {self._serial}"
@@ -257,6 +257,12 @@ def _terms(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     along_x = np.stack((x * r2, x * r2**2, 2 * x * y, r2 + 2 * x * x, x * r2**3), axis=-1)
     along_y = np.stack((y * r2, y * r2**2, r2 + 2 * y * y, 2 * x * y, y * r2**3), axis=-1)
     return np.stack((along_x, along_y), axis=1)
+
+
+def _by_serial(devices: Sequence[Any]) -> dict[str, Any]:
+    import pyrealsense2 as rs
+
+    return {str(device.get_info(rs.camera_info.serial_number)): device for device in devices}
 
 
 def _found(devices: Sequence[Any]) -> str:
