@@ -108,6 +108,7 @@ def collect(
         with TrialDriver() as driver, Keys() as keys, Live(**_live(console, told, keys)) as live:
 
             def say(line: str) -> None:
+                live.refresh()  # below it the progress of now is shown again, not that of the last refresh
                 live.console.print(Text(line))  # as it is: a note may hold what rich takes for markup
 
             recording = Recording(driver, task, limit, lockstep, graph.check, keys, given, told, say)
