@@ -1,4 +1,4 @@
-"""`vla-ros bench record | record-kill | loader`: how well recordings are kept and read."""
+"""`vla-ros bench record | record-kill | loader | parsers | encoders`: data kept and read, rubbish survived, time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ def register(app: typer.Typer) -> None:
     app.command("record")(record)
     app.command("record-kill")(record_kill)
     app.command("loader")(loader)
+    app.command("encoders")(encoders)
+    app.command("parsers")(parsers)
 
 
 def record(
@@ -59,3 +61,44 @@ def loader(
     from vla_ros.data.bench_loader import loader as run
 
     run(dataset, seconds, chunk, lerobot=lerobot_python)
+
+
+def encoders(
+    only: Annotated[list[str] | None, typer.Option(help="encoders whose names begin so; repeat for several")] = None,
+    seconds: Annotated[float, typer.Option(help="how long each batch size of each encoder is measured")] = 2.0,
+    threads: Annotated[int, typer.Option(help="threads of torch; 0: its own choice")] = 0,
+) -> None:
+    """Print time at batch 1 and 8, tokens and parameters of each encoder, on this machine's CPU, with random weights."""
+    import platform
+
+    import torch
+
+    from vla_ros.encoders.bench import HEADER, bench
+
+    if threads > 0:
+        torch.set_num_threads(threads)
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}, width 256, fastest of many"
+    )
+    print(HEADER)
+    for timing in bench(only or [], seconds):
+        print(timing.row, flush=True)
+
+
+def parsers(
+    packets: Annotated[int, typer.Option(help="random or spoiled packets for each parser")] = 1_000_000,
+    only: Annotated[str, typer.Option(help="this parser alone")] = "",
+    seed: Annotated[int, typer.Option(help="of the packets")] = 0,
+) -> None:
+    """Feed the parsers of the sensors' drivers random and spoiled packets; count the exceptions that leave them."""
+    from vla_ros.drivers.parsers import PARSERS, fuzz
+    from vla_ros.errors import DeviceError, unknown_name
+
+    if only and only not in PARSERS:
+        raise DeviceError(unknown_name("parser", only, PARSERS))
+    defects = 0
+    for name in [only] if only else sorted(PARSERS):
+        report = fuzz(name, packets, seed)
+        defects += sum(report.defects.values())
+        print(report.text, flush=True)
+    raise typer.Exit(0 if defects == 0 else 1)

@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
-from vla_ros import bench_commands
+from vla_ros import bench_commands, teleop_commands
+from vla_ros.calibrate_command import app as calibrate_app
 from vla_ros.dataset_command import app as dataset_app
+from vla_ros.doctor_command import command as doctor_command
 from vla_ros.emulate_command import command as emulate_command
+from vla_ros.encoders_command import app as encoders_app
 from vla_ros.errors import VlaRosError
 from vla_ros.ros import lifeline
 from vla_ros.ros.graph import STEPS
@@ -27,7 +30,10 @@ bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(encoders_app, name="encoders")
+app.add_typer(calibrate_app, name="calibrate")
 bench_commands.register(bench_app)
+teleop_commands.register(app, bench_app, calibrate_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
@@ -136,6 +142,7 @@ def collect(
         str, typer.Option(help="what tells of begin and end: none, bell, voice (spd-say, espeak)")
     ] = "none",
     countdown: Annotated[int, typer.Option(min=0, help="[s] before each episode")] = 0,
+    with_policy: Annotated[Path | None, typer.Option(help="checkpoint that drives; the operator corrects it")] = None,
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate.
 
@@ -154,10 +161,12 @@ def collect(
         raw=raw,
         cues=cues,
         countdown=countdown,
+        policy=str(with_policy or ""),
     )
 
 
 app.command("emulate")(emulate_command)
+app.command("doctor")(doctor_command)
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
 
 

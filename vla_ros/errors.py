@@ -50,6 +50,10 @@ class DeviceError(VlaRosError):
     """A sensor or teleoperation device is missing or misbehaves."""
 
 
+class CalibrationError(VlaRosError):
+    """A calibration cannot be made of what was measured, or its file cannot be read."""
+
+
 class GraphError(VlaRosError):
     """A node of the running graph died or did not answer."""
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from vla_ros.evaluate.report import wilson_interval
 from vla_ros.ros.environment import child_environment
 
 WANTED = 0.8
-EPISODES, STEPS, TRIALS = 100, 3000, 20
+EPISODES, STEPS, TRIALS = 150, 2500, 20
 
 
 def vla_ros(*arguments: str | Path) -> str:
@@ -49,8 +48,4 @@ def test_a_policy_taught_and_trained_from_nothing_reaches_what_it_is_told_to(ros
     result = json.loads(report.read_text())
     assert result["episodes"] == TRIALS and result["lockstep"] is True
     assert "Wilson" in printed
-    low, high = wilson_interval(result["successes"], TRIALS)
-    if high < WANTED:  # known: 30% with 150 demonstrations; so few scenes are learned by heart
-        pytest.xfail(
-            f"the loop runs, but {result['success_rate']:.0%} ({low:.0%} to {high:.0%}) is less than {WANTED:.0%}"
-        )
+    assert result["success_rate"] >= WANTED, printed

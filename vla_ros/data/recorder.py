@@ -15,13 +15,14 @@ import numpy.typing as npt
 
 from vla_ros.contract import Contract
 from vla_ros.data.control import after
-from vla_ros.data.features import AGE, STAMP, frames_per_second, sync_names
+from vla_ros.data.features import AGE, INTERVENTION, STAMP, frames_per_second, sync_names
 from vla_ros.data.notes import Note
 from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
 from vla_ros.observation import Aligner, Observation
 
 NANOSECONDS = 1_000_000_000
+GATE_AHEAD = 20_000_000  # [ns] the gate's setpoints are for so long after the tick at which it decides on them
 ACTION_GAP = 0.1  # [s] the largest gap between two setpoints of a gate that is alive
 KEEP_ACTIONS = 4096
 
@@ -54,6 +55,7 @@ class EpisodeRecorder:
         self._sensors = [self.aligner.buffers[key] for key in self._sync]
         self._action_times: list[int] = []
         self._actions: list[npt.NDArray[np.float64]] = []
+        self._handed: list[tuple[int, bool]] = []  # when a person took the arm (True) or gave it back [ns]
         self._next = 0  # grid index of the next row
         self._first = 0
 
@@ -89,6 +91,10 @@ class EpisodeRecorder:
         self._actions.append(np.array(values, dtype=np.float64))
         if len(self._actions) > 2 * KEEP_ACTIONS:
             del self._action_times[:KEEP_ACTIONS], self._actions[:KEEP_ACTIONS]
+
+    def intervene(self, stamp: int, running: bool) -> None:
+        """Take from when [ns] a person has the arm that a policy drives, or has given it back."""
+        self._handed = [(t, was) for t, was in self._handed if t < stamp][-KEEP_ACTIONS:] + [(stamp, running)]
 
     def start(self, now: int, task: str | None = None, first: int | None = None) -> int:
         """Begin an episode at the next grid time after the newest complete observation; return that time
@@ -210,9 +216,15 @@ class EpisodeRecorder:
             self.stale_rows[key] = self.stale_rows.get(key, 0) + 1
         row = {key: _read_only(seen.values[key]) for key in self._sync}
         row["action"] = action
+        row[INTERVENTION] = np.array(self._intervened(t, self._grid(self._next + 1) - GATE_AHEAD))
         row[AGE] = np.array([seen.age[key] for key in self._sync], dtype=np.float32)
         row[STAMP] = np.array([seen.stamps[key] for key in self._sync], dtype=np.int64)
         return row, self._instruction(seen)
+
+    def _intervened(self, begin: int, end: int) -> bool:
+        """Return whether a person had the arm at any time from `begin` to `end` [ns]."""
+        before = [running for t, running in self._handed if t <= begin]
+        return any(before[-1:]) or any(running for t, running in self._handed if begin < t <= end)
 
     def _instruction(self, seen: Observation) -> str | None:
         return str(seen.values[self._text]) if self._text else None

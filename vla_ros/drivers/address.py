@@ -25,13 +25,13 @@ class Address:
         """Read an address; a name alone, "netft", is one too. Raises DeviceError."""
         try:
             parts = urlsplit(text if ":" in text else f"{text}://")
-            port = parts.port
-            options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+            host, port = parts.hostname or "", parts.port
+            options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
         except ValueError as error:
             raise DeviceError(f"device address '{text}': {error}; want device://host:port/path?option=value") from None
         if not parts.scheme:
             raise DeviceError(f"device address '{text}' names no device; want device://host:port/path?option=value")
-        return cls(text, parts.scheme, parts.hostname or "", port, parts.path, options)
+        return cls(text, parts.scheme, host, port, parts.path, options)
 
     def only(self, *names: str) -> None:
         """Raise DeviceError for an option that is not one of `names`."""

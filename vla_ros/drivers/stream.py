@@ -123,15 +123,17 @@ class SensorStream(Generic[T]):
 
     def _read_on(self) -> None:
         """Pass samples on until stopped; raise DeviceError when the device is lost or silent."""
-        heard = time.monotonic()
+        heard, rejected = time.monotonic(), self.driver.rejected
         while not self._stop.is_set():
             reading = self.driver.read(min(POLL, self._silence))
             self.statistics.rejected = self.driver.rejected
             if reading is not None:
-                heard = time.monotonic()
+                heard, rejected = time.monotonic(), self.driver.rejected
                 self._take(reading)
             elif (quiet := time.monotonic() - heard) > self._silence:
-                raise DeviceError(f"{self.driver.device}: silent for {quiet:.1f} s")
+                invalid = self.driver.rejected - rejected
+                what = f"sends, but nothing valid ({invalid} rejected)" if invalid else "silent"
+                raise DeviceError(f"{self.driver.device}: {what} for {quiet:.1f} s")
 
     def _take(self, reading: Reading[T]) -> None:
         statistics = self.statistics
@@ -141,9 +143,7 @@ class SensorStream(Generic[T]):
             stamp = self._clock.stamp(reading.device_time, reading.arrival)
             statistics.offset, statistics.uncertainty = self._clock.offset, self._clock.uncertainty
         if reading.sequence is not None and self._sequence is not None:
-            step = reading.sequence - self._sequence
-            missed = (step % self._counter if self._counter else step) - 1
-            statistics.lost += max(0, missed)
+            statistics.lost += self._missed(reading.sequence - self._sequence)
         self._sequence = reading.sequence
         statistics.received += 1
         statistics.flags = reading.flags
@@ -155,7 +155,18 @@ class SensorStream(Generic[T]):
         if statistics.problem:
             self._say("")
 
+    def _missed(self, step: int) -> int:
+        """Return how many samples are missing where the counter went on by `step`; none where it went back."""
+        if self._counter:
+            step %= self._counter
+            if step > self._counter // 2:
+                return 0
+        return max(0, step - 1)
+
     def _say(self, problem: str) -> None:
+        if problem:
+            self.statistics.rate = 0.0
+            self.statistics._arrivals.clear()
         if problem != self.statistics.problem:
             self.statistics.problem = problem
             self._on_change(problem)

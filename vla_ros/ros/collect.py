@@ -34,7 +34,8 @@ SEEDS = "meta/seeds.json"
 class Collection:
     """What to collect.
 
-    Attempt i has seed + i; with `resume`, what `output` holds counts and its seeds are skipped.
+    Attempt i has seed + i; with `resume`, what `output` holds counts and its seeds are skipped. policy: the checkpoint
+    of a policy that drives, and that the operator corrects; "" for the operator alone.
     """
 
     task: str
@@ -45,6 +46,7 @@ class Collection:
     lockstep: bool = True
     resume: bool = False
     raw: bool = False
+    policy: str = ""
 
 
 @dataclass
@@ -72,6 +74,7 @@ def collect(
     console: Console | None = None,
     cues: str = NONE,
     countdown: int = 0,
+    policy: str = "",
 ) -> Outcome:
     """Record `episodes` successful demonstrations into the dataset `output`, which is appended to if it
     exists.
@@ -82,7 +85,7 @@ def collect(
     task that are there already count, and the seeds go on after the last one tried. Raises VlaRosError when
     the graph dies or stands still, or when fewer than half of the attempts succeed.
     """
-    setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume, raw)
+    setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume, raw, policy)
     console = console or Console()
     limit = get_task(task).time_limit
     ledger = Ledger(setting.output, task)
@@ -100,6 +103,8 @@ def collect(
         record=str(setting.output),
         lockstep=lockstep,
         raw=raw,
+        checkpoint=policy or None,
+        intervention=bool(policy),
     )
     told = Progress(episodes, frames_per_second(load_contract(contract)), disk_left=layout.disk_left(setting.output))
     given = Cues(cues)
@@ -108,10 +113,10 @@ def collect(
         with TrialDriver() as driver, Keys() as keys, Live(**_live(console, told, keys)) as live:
 
             def say(line: str) -> None:
-                live.refresh()  # below it the progress of now is shown again, not that of the last refresh
+                live.refresh()  # or the line of before would be drawn again below this one
                 live.console.print(Text(line))  # as it is: a note may hold what rich takes for markup
 
-            recording = Recording(driver, task, limit, lockstep, graph.check, keys, given, told, say)
+            recording = Recording(driver, task, limit, lockstep, graph.check, keys, given, told, say, bool(policy))
             while outcome.saved < episodes:
                 told.failed = len(outcome.failed)
                 told.begin(outcome.saved + 1, f"{task}, seed {next_seed}", "before")

@@ -19,6 +19,7 @@ from vla_ros.errors import GraphError
 from vla_ros.ros import qos
 from vla_ros.ros.convert import from_time
 from vla_ros.ros.trials import GATE, TaskStatus, TrialDriver
+from vla_ros.teleop.corrections import Corrections
 from vla_ros.terminal.cues import Cues
 from vla_ros.terminal.keys import DISCARD, FAIL, NOTE, QUIT, RERECORD, SAVE, Keys
 from vla_ros.terminal.progress import Progress
@@ -27,6 +28,7 @@ TELEOP = "/teleop_node"
 RECORDER = "/recorder_node"
 STEP = 0.3  # [s] granted at once; a multiple of 0.1 s, where the gate's grid meets the dataset's
 TAIL = 0.3  # [s] recorded after success, so that a policy learns to stop
+BEFORE = 0.01  # [s] before a source's tick, the clutch is taken and released: so a seed gives the same episode again
 WARM_UP = 0.09  # [s] of rest in which the streams fill, ending just before a source's tick
 
 
@@ -34,7 +36,7 @@ class Recording:
     """Records attempts at `task`, each at most `limit` s of its time.
 
     alive: raises when a node of the graph has died. say: prints a line. `told`: the operator's command that ended the
-    last attempt, "" if none did. `reason`: why it was not saved.
+    last attempt, "" if none did. `reason`: why it was not saved. policy: a policy drives, and the operator corrects it.
     """
 
     def __init__(
@@ -48,9 +50,12 @@ class Recording:
         cues: Cues,
         progress: Progress,
         say: Callable[[str], None] = print,
+        policy: bool = False,
     ) -> None:
         self._driver, self._task, self._limit, self._lockstep = driver, task, limit, lockstep
         self._alive, self._keys, self._cues, self._line, self._say = alive, keys, cues, progress, say
+        self._policy = policy
+        self._corrections: Corrections | None = None  # of the policy, in this episode
         self._moved = threading.Condition()
         self._filled = self._target = -1  # [ns] of the recording, and what has been granted
         self._first = 0  # [ns]
@@ -125,9 +130,25 @@ class Recording:
             driver.run_until(WARM_UP)
         self._target = 0
         self._first = self._filled = self._start()
-        driver.set_parameters(TELEOP, {"clutch": True})
-        driver.trigger(f"{TELEOP}/reset")
-        driver.select("teleop")
+        self._corrections = Corrections(seed, self._limit, STEP) if self._policy else None
+        if self._corrections is None:
+            self._take_clutch()
+        driver.select("policy" if self._policy else "teleop")
+
+    def _take_clutch(self) -> None:
+        self._driver.set_parameters(TELEOP, {"clutch": True})
+        self._driver.trigger(f"{TELEOP}/reset")
+
+    def _correct(self, t: float, corrections: Corrections) -> None:
+        """Let the operator take the clutch at `t` [s], or release it, as the corrections say.
+
+        Time stands still before a sample of the operator's, which is the first to be changed.
+        """
+        turned = corrections.turn(t)
+        if turned is True:
+            self._take_clutch()
+        elif turned is False:
+            self._driver.set_parameters(TELEOP, {"clutch": False})
 
     def _start(self) -> int:
         """Start the recorder as soon as it has seen every stream; return the first row's time [ns].
@@ -154,8 +175,10 @@ class Recording:
     def _lead(self) -> TaskStatus | None:
         """Let time pass until the task is decided and the tail is recorded, or the operator ends it."""
         limit, decided = self._limit, False
-        target = 0.0
+        target = 0.0 if self._corrections is None else -BEFORE
         while True:
+            if self._corrections is not None and not decided:
+                self._correct(target + BEFORE, self._corrections)
             target = min(target + (TAIL if decided else STEP), limit + TAIL)
             self._wait_for_note()
             status = None if self.told else self._reach(target)

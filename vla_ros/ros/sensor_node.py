@@ -7,9 +7,10 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 
-from vla_ros.drivers import Reading, SensorStream, make_driver
+from vla_ros.drivers import Driver, Reading, SensorStream, make_driver
 from vla_ros.errors import DeviceError
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
+from vla_ros.ros.entities import Entities
 from vla_ros.ros.lifecycle import ManagedNode
 from vla_ros.ros.params import declare
 
@@ -26,6 +27,7 @@ class SensorNode(ManagedNode):
 
     def configure(self) -> None:
         """Make the driver from the node's parameters, and the publishers."""
+        self._inherited = Entities(self)
         what = f"address of the {self.kind} device, such as name://host or name:///dev/tty?option=value"
         address = declare(self, "device", "", what, read_only=True)
         self.frame = declare(self, "frame", self.get_name().removesuffix("_node"), "frame id", read_only=True)
@@ -35,11 +37,15 @@ class SensorNode(ManagedNode):
         if not address:
             raise DeviceError(f"{self.get_name()}: parameter 'device' is empty, want the {what}")
         self._stream: SensorStream[Any] = SensorStream(
-            make_driver(self.kind, address), self._on_sample, self._on_change, latency, **self.stream_settings()
+            self.make_driver(address), self._on_sample, self._on_change, latency, **self.stream_settings()
         )
         self._diagnostics = Diagnostics(self)
         self.create_timer(REPORT_PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_outputs()
+
+    def make_driver(self, address: str) -> Driver[Any]:
+        """Return the driver of the device at `address`. Raises DeviceError."""
+        return make_driver(self.kind, address)
 
     def stream_settings(self) -> dict[str, Any]:
         """Return further arguments of SensorStream: `silence`, `counter`."""
@@ -68,6 +74,10 @@ class SensorNode(ManagedNode):
     def deactivate(self) -> None:
         """Stop reading; the device is free."""
         self._stream.stop()
+
+    def cleanup(self) -> None:
+        """Destroy what `configure` created."""
+        self._inherited.destroy_newer()
 
     def _on_sample(self, reading: Reading[Any], stamp: int) -> None:
         self.publish(reading, stamp)

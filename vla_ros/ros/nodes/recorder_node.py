@@ -17,7 +17,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -28,8 +28,9 @@ from vla_ros.errors import DatasetError, ObservationError
 from vla_ros.messages import setpoint_from_message
 from vla_ros.observation import Aligner
 from vla_ros.ros import qos
-from vla_ros.ros.convert import to_time
+from vla_ros.ros.convert import from_time, to_time
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
+from vla_ros.ros.gate_report import INTERVENTION
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.raw_recorder import RawRecorder
@@ -77,6 +78,8 @@ class RecorderNode(ManagedNode):
         actions = qos.exchanged(ACTION_DEPTH, lockstep)
         self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
         self.create_subscription(String, NOTE, self._on_note, qos.reliable(100))
+        handed = qos.reliable(10, latched=True)
+        self.create_subscription(Header, INTERVENTION, self._on_intervention, handed)
         answers = {"start": self._start, "save": self._save, "discard": self._discard, "rerecord": self._rerecord}
         for command, answer in answers.items():
             self.create_service(Trigger, f"~/{command}", self._service(answer))
@@ -111,6 +114,9 @@ class RecorderNode(ManagedNode):
             return
         self._recorder.action(reached, values)
         self._advance(self._newest)
+
+    def _on_intervention(self, message: Header) -> None:
+        self._recorder.intervene(from_time(message.stamp), bool(message.frame_id))
 
     def _advance(self, now: int) -> None:
         recorder = self._recorder
