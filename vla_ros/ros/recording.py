@@ -230,6 +230,8 @@ class Recording:
                 self._notes.publish(String(data=text))
             elif command == NOTE:
                 self._say("no episode to note this of")
+            elif self._running and command in (SAVE, FAIL) and self._filled <= self._first:
+                self._say("nothing is recorded yet")
             elif command == QUIT or (self._running and command in (SAVE, FAIL, DISCARD, RERECORD)):
                 self.told = self.told or command
 
