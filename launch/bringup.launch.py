@@ -24,6 +24,7 @@ ARGUMENTS = {
     "device": ("cpu", "torch device of the policy"),
     "teleop": ("", "teleoperation device (scripted); empty: no teleop_node"),
     "record": ("", "folder of the dataset to record; empty: no recorder_node"),
+    "raw": ("false", "with `record`: every message too, in an MCAP file beside each episode"),
     "source": ("", "who has the arm at first: policy, teleop, or empty for none"),
     "lockstep": ("false", "advance simulated time only as granted on /sim/run_until"),
 }
@@ -41,12 +42,12 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    sim, lockstep = (given.pop(name).lower() == "true" for name in ("sim", "lockstep"))
+    sim, lockstep, raw = (given.pop(name).lower() == "true" for name in ("sim", "lockstep", "raw"))
     hardware, controllers = given.pop("hardware"), given.pop("controllers")
     for name in ("checkpoint", "teleop", "record"):
         given[name] = given[name] or None
     seed = int(given.pop("seed"))
-    specs = bring_up(sim=sim, lockstep=lockstep, seed=seed, **given)
+    specs = bring_up(sim=sim, lockstep=lockstep, raw=raw, seed=seed, **given)
     urdf = load_urdf(load_contract(given["contract"]).urdf, hardware=hardware)
     robot = {"robot_description": ParameterValue(urdf, value_type=str), "use_sim_time": lockstep}
     publisher = "robot_state_publisher"

@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TORCH="torch==2.13.0"
 readonly TORCH_CPU_INDEX="https://download.pytorch.org/whl/cpu"
-readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools)
+readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools libusb-1.0-0)
 readonly VENV="$PWD/.venv"
 readonly STAMP="$VENV/.vla_ros_setup"
 readonly LOG="$VENV/setup.log"
@@ -103,6 +103,11 @@ pip_install() {  # pip_install ARGUMENTS...: quiet but for the larger downloads;
   fi
 }
 
+renew_pip() {  # the resolver of pip 23.0, which Python 3.10 comes with, tries old releases for many minutes
+  "$VENV/bin/python" -c 'import pip, sys; sys.exit(tuple(map(int, pip.__version__.split(".")[:2])) >= (23, 1))' || return 0
+  pip_install --upgrade "pip>=23.1"
+}
+
 install_torch() {  # PyPI's Linux build of torch brings several GB of CUDA: only for a machine that has a GPU
   "$VENV/bin/python" -c 'import torch' 2>/dev/null && return
   local index=()
@@ -134,6 +139,7 @@ main() {
   : >"$LOG"
   constraints="$VENV/constraints.txt"
   write_constraints "$constraints"
+  renew_pip
   install_torch "$constraints"
   if ros_sourced; then say "using the sourced ROS ${ROS_DISTRO:-}"; else extras="$extras,ros"; fi
   say "installing vla_ros and what it needs (about 700 MB; minutes on a slow line)"

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class TeleopSample:
-    """What the operator asks for at one instant: joints by name, or a pose of the tip.
+    """What the operator asks for at one instant: joints by name, a pose of the tip, or a velocity of it.
 
     stamp: when it was asked for [ns]. joints: absolute positions [rad, m] by the robot's joint names. pose:
-    the tip's pose [x y z qx qy qz qw] in the action's frame. gripper: opening [m] where `joints` has none.
+    the tip's pose [x y z qx qy qz qw] in the action's frame. twist: its velocity [6] (m/s, rad/s) in that frame.
+    gripper: opening [m] where `joints` has none.
     clutch: False while the operator's hand is off: the arm is to hold. buttons: pressed or not, by name.
     """
 
@@ -25,6 +26,7 @@ class TeleopSample:
     gripper: float | None = None
     clutch: bool = True
     buttons: Mapping[str, bool] = field(default_factory=dict)
+    twist: npt.NDArray[np.float64] | None = None
 
 
 class LeaderDevice(Protocol):

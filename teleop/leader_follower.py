@@ -32,8 +32,9 @@ class LeaderFollower:
 
     The first target is where the leader is, to be reached one period later; the others go on with the
     leader's velocity, so that the gate has a velocity to feed forward and a late next chunk does not stop the
-    arm. kinematics: needed when the contract's actions are poses and the device gives joints. Raises
-    DeviceError when the device cannot serve the contract.
+    arm. predict: the first target is where the leader will be by then, at its velocity, and so are the others.
+    kinematics: needed when the contract's actions are poses and the device gives joints. Raises DeviceError
+    when the device cannot serve the contract.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class LeaderFollower:
         kinematics: Forward | None = None,
         period: float | None = None,
         points: int = 3,
+        predict: bool = False,
     ) -> None:
+        self._first = 1 if predict else 0
         self.contract = contract
         self.period = period or 1.0 / contract.rate
         self.points = points
@@ -71,6 +74,11 @@ class LeaderFollower:
             values, action.names, action.space, stamp, self.period, frame, task=task, sequence=self._sequence
         )
 
+    def released(self, stamp: int) -> ActionChunk:
+        """Return the empty chunk without names for `stamp` [ns]: the operator has let the clutch go."""
+        self.reset()
+        return ActionChunk(np.zeros((0, 0)), (), self.contract.action.space, stamp, self.period)
+
     def _targets(self, sample: TeleopSample) -> list[npt.NDArray[np.float64]]:
         if sample.joints:
             return [self._from_joints(joints) for joints in self._ahead(sample)]
@@ -90,7 +98,7 @@ class LeaderFollower:
         self._last = (sample.stamp, dict(sample.joints))
         return [
             {name: now + velocity[name] * step * self.period for name, now in sample.joints.items()}
-            for step in range(self.points)
+            for step in range(self._first, self._first + self.points)
         ]
 
     def _from_joints(self, joints: Mapping[str, float]) -> npt.NDArray[np.float64]:

@@ -1,25 +1,104 @@
-"""Devices by name."""
+"""Devices by address: a name, "scripted", or what a driver needs besides, ``dynamixel:///dev/ttyUSB0?calibration=my.yaml``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from vla_ros.contract import Contract
+from vla_ros.drivers.address import Address
 from vla_ros.errors import DeviceError, unknown_name
 from vla_ros.kinematics import Kinematics
 from vla_ros.sim.operator import ScriptedOperator
 from vla_ros.teleop.device import LeaderDevice
+from vla_ros.teleop.gamepad import Gamepad
+from vla_ros.teleop.keyboard import Keyboard
 from vla_ros.teleop.scripted import ScriptedLeader
+from vla_ros.teleop.servo_arm import DynamixelArm, FeetechArm, ServoArm
+from vla_ros.teleop.spacemouse import SpaceMouse
+from vla_ros.teleop.streamed import StreamedLeader
+from vla_ros.teleop.topic import TopicLeader
+
+SCRIPTED = "scripted"
+HANDS: dict[str, type[Keyboard] | type[Gamepad] | type[SpaceMouse]] = {
+    "keyboard": Keyboard,
+    "gamepad": Gamepad,
+    "spacemouse": SpaceMouse,
+}
 
 
-def make_device(name: str, contract: Contract, kinematics: Kinematics, task: str, seed: int) -> LeaderDevice:
-    """Return the device `name` (not yet connected) for a robot. task and seed: of the scripted operator.
+@dataclass(frozen=True)
+class DeviceKind:
+    """address: an example. what: it is, in a few words. clutch: its own, where it has one."""
 
-    Raises DeviceError naming the valid devices.
+    address: str
+    what: str
+    clutch: str = ""
+
+
+DEVICES = {
+    SCRIPTED: DeviceKind("scripted", "the simulator's operator, who knows the tasks", "never let go"),
+    "dynamixel": DeviceKind(
+        "dynamixel:///dev/ttyUSB0?calibration=leader.yaml&baud=1000000",
+        "leader arm of Dynamixel X servos: GELLO, Koch, ALOHA",
+    ),
+    "feetech": DeviceKind(
+        "feetech:///dev/ttyACM0?calibration=leader.yaml", "leader arm of STS3215 servos: SO-100, SO-101"
+    ),
+    "topic": DeviceKind("topic:///leader/joint_states", "any arm that publishes sensor_msgs/JointState"),
+    "keyboard": DeviceKind("keyboard:///dev/pts/0", "the keys of a terminal move the tip", "the space bar"),
+    "gamepad": DeviceKind("gamepad:///dev/input/event5", "sticks move the tip", "hold the left shoulder button"),
+    "spacemouse": DeviceKind("spacemouse:///dev/hidraw3", "a 3D mouse moves the tip", "the left button"),
+}
+
+
+def is_live(device: str) -> bool:
+    """Return whether the device at this address is a person's, in real time. Raises DeviceError for an unknown one."""
+    return _parsed(device).device != SCRIPTED
+
+
+def clutch_of(device: str) -> str:
+    """Return where the device's own clutch is, "" where it has none; then the node's has to be taken."""
+    return DEVICES[_parsed(device).device].clutch
+
+
+def make_device(
+    device: str, contract: Contract, kinematics: Kinematics, task: str, seed: int, own_kinematics: bool = False
+) -> LeaderDevice:
+    """Return the device at an address (not yet connected) for a robot. task and seed: of the scripted operator.
+
+    own_kinematics: the leader's joints are not the follower's. Raises DeviceError naming the valid devices or options, or
+    a joint that the calibration lacks.
     """
-    devices: dict[str, Callable[[], LeaderDevice]] = {
-        "scripted": lambda: ScriptedLeader(ScriptedOperator(task, kinematics), contract.joint_names, seed),
+    address = _parsed(device)
+    grippers = {
+        name: (float(low), float(high))
+        for name, low, high in zip(kinematics.joint_names, kinematics.lower, kinematics.upper, strict=True)
+        if name not in kinematics.tip_joints
     }
-    if name not in devices:
-        raise DeviceError(unknown_name("teleoperation device", name, devices))
-    return devices[name]()
+
+    def servos(kind: type[ServoArm]) -> StreamedLeader:
+        arm = kind(address)
+        arm.with_ends(grippers)
+        missing = [name for name in contract.joint_names if name not in arm.calibration.joints]
+        if missing and not own_kinematics:
+            lacking = unknown_name("joint", missing[0], arm.calibration.joints)
+            raise DeviceError(f"{arm.calibration.source}: {lacking}; rename by joints=leader:{missing[0]}")
+        return StreamedLeader(arm)
+
+    makers: dict[str, Callable[[], LeaderDevice]] = {
+        SCRIPTED: lambda: ScriptedLeader(ScriptedOperator(task, kinematics), contract.joint_names, seed),
+        "dynamixel": lambda: servos(DynamixelArm),
+        "feetech": lambda: servos(FeetechArm),
+        "topic": lambda: TopicLeader(address),
+    }
+    if address.device in HANDS:
+        return StreamedLeader(HANDS[address.device](address, next(iter(grippers.values()), None)))
+    return makers[address.device]()
+
+
+def _parsed(device: str) -> Address:
+    address = Address.parse(device)
+    if address.device not in DEVICES:
+        raise DeviceError(unknown_name("teleoperation device", address.device, DEVICES))
+    return address

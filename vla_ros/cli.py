@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
-from vla_ros import bench_commands
+from vla_ros import bench_commands, teleop_commands
 from vla_ros.calibrate_command import app as calibrate_app
 from vla_ros.dataset_command import app as dataset_app
+from vla_ros.doctor_command import command as doctor_command
 from vla_ros.emulate_command import command as emulate_command
 from vla_ros.encoders_command import app as encoders_app
 from vla_ros.errors import VlaRosError
@@ -32,11 +33,13 @@ app.add_typer(dataset_app, name="dataset")
 app.add_typer(encoders_app, name="encoders")
 app.add_typer(calibrate_app, name="calibrate")
 bench_commands.register(bench_app)
+teleop_commands.register(app, bench_app, calibrate_app)
 
 SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
 Lockstep = Annotated[bool, typer.Option(help="advance the simulation only when policy and gate have answered")]
 Steps = Annotated[int, typer.Option(help="grid steps between two inferences")]
+Raw = Annotated[bool, typer.Option("--raw", help="every message too, in an MCAP file beside each episode")]
 ContractName = Annotated[str, typer.Option(help="contract file, or its name in config/contracts")]
 
 
@@ -100,6 +103,8 @@ def up(
     checkpoint: Annotated[Path | None, typer.Option(help="policy to run; none: no policy node")] = None,
     instruction: str = "",
     lockstep: Lockstep = False,
+    record: Annotated[Path | None, typer.Option(help="folder of the dataset to record; none: no recorder node")] = None,
+    raw: Raw = False,
 ) -> None:
     """Bring the graph up on the embedded simulation and keep it up until Ctrl-C."""
     from vla_ros.ros.graph import bring_up
@@ -113,6 +118,8 @@ def up(
         instruction=instruction,
         lockstep=lockstep,
         source="policy" if checkpoint else "",
+        record=str(record) if record else None,
+        raw=raw,
     )
     raise typer.Exit(run_up(specs))
 
@@ -130,9 +137,17 @@ def collect(
     resume: Annotated[
         bool, typer.Option("--resume", help="count what the dataset holds and go on with the next seed")
     ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="every message too, in an MCAP file beside each episode")] = False,
+    raw: Raw = False,
+    cues: Annotated[
+        str, typer.Option(help="what tells of begin and end: none, bell, voice (spd-say, espeak)")
+    ] = "none",
+    countdown: Annotated[int, typer.Option(min=0, help="[s] before each episode")] = 0,
+    with_policy: Annotated[Path | None, typer.Option(help="checkpoint that drives; the operator corrects it")] = None,
 ) -> None:
-    """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate."""
+    """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate.
+
+    On a terminal: s saves the episode, f saves it as failed, d discards it, r records it again, n notes something, q quits.
+    """
     from vla_ros.ros.collect import collect as run
 
     run(
@@ -144,10 +159,14 @@ def collect(
         lockstep=lockstep,
         resume=resume,
         raw=raw,
+        cues=cues,
+        countdown=countdown,
+        policy=str(with_policy or ""),
     )
 
 
 app.command("emulate")(emulate_command)
+app.command("doctor")(doctor_command)
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
 
 

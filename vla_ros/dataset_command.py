@@ -120,11 +120,12 @@ def stats(
     repair: Annotated[bool, typer.Option("--repair", help="put right what is wrong")] = False,
     video: Annotated[bool, typer.Option("--video", help="also those of pictures, which are decoded")] = False,
     jobs: Jobs = 1,
+    engine: Engine = "processes",
 ) -> None:
     """Compare the stored statistics with the data; exit code 1 if they differ and are not repaired."""
     from vla_ros.data.tools.restat import restat
 
-    differences = restat(root, repair, video, jobs)
+    differences = restat(root, repair, video, jobs, engine)
     for line in differences:
         print(line)
     verdict = "repaired" if repair and differences else "differ" if differences else "good"
@@ -156,17 +157,19 @@ def merge_files(root: Root) -> None:
 
 @app.command("from-bag")
 def from_bag(
-    bag: Annotated[Path, typer.Argument(help="rosbag2 folder (sqlite3 or MCAP), or a .mcap or .db3 file")],
+    bags: Annotated[list[Path], typer.Argument(help="rosbag2 folders (sqlite3 or MCAP), or .mcap or .db3 files")],
     output: Annotated[Path, typer.Option(help="folder of the dataset; appended to if it exists")],
     contract: Annotated[str, typer.Option(help="contract file, or its name in config/contracts")] = "tabletop_arm",
     task: Annotated[str, typer.Option(help="instruction; default: what the bag's text topic says")] = "",
     success: Annotated[bool, typer.Option(help="outcome, for a bag without the recorder's events")] = True,
+    jobs: Jobs = 1,
+    engine: Engine = "processes",
 ) -> None:
-    """Make episodes of a bag, by the code that records live; recorder_node's episodes if it was recorded too."""
+    """Make episodes of bags, by the code that records live; recorder_node's episodes if it was recorded too."""
     from vla_ros.contract import load_contract
-    from vla_ros.data.bags.conversion import from_bag as run
+    from vla_ros.data.bags.many import from_bags as run
 
-    for one in run(bag, load_contract(contract), output, task, success, say=print):
+    for one in run(bags, load_contract(contract), output, task, success, jobs, engine, say=print):
         stale = "".join(f", {rows} rows with an old {key}" for key, rows in one.stale_rows.items())
         print(f"episode {one.episode}: {one.rows} rows{stale}")
     _tell([], output)

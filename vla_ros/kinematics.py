@@ -59,6 +59,11 @@ class Kinematics:
         check_joints(contract, movable_joints(urdf))
         return cls(urdf, contract.joint_names, contract.action.tip)
 
+    @property
+    def tip_joints(self) -> tuple[str, ...]:
+        """Those of `joint_names` that move the tip; the others are grippers and the like."""
+        return tuple(self.joint_names[i] for i in self._chain)
+
     def forward(self, q: npt.ArrayLike) -> Array:
         """Return T_root_tip, 4 x 4, at the joint positions `q` [N]."""
         pin.forwardKinematics(self._model, self._data, self._chain_q(self._checked(q)))

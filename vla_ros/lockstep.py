@@ -7,6 +7,8 @@ on stamps alone, never on who was faster. Times are [ns] since the simulator's r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vla_ros.action import NANOSECONDS, ActionChunk
 
 
@@ -14,12 +16,16 @@ class LockstepPacer:
     """Collects the arrivals of a tick.
 
     period: of the gate [s]. source_period: of the sources' chunks [s], whose grid is round(k *
-    source_period). needs_wrench: whether a tick also waits for the wrench of its instant.
+    source_period). needs_wrench: whether a tick also waits for the wrench of its instant. watched: sources that are
+    waited for whichever is selected, and the periods of theirs [s].
     """
 
-    def __init__(self, period: float, source_period: float, needs_wrench: bool) -> None:
+    def __init__(
+        self, period: float, source_period: float, needs_wrench: bool, watched: Mapping[str, float] | None = None
+    ) -> None:
         self._period = round(period * NANOSECONDS)
         self._source_period = source_period * NANOSECONDS
+        self._watched = {name: seconds * NANOSECONDS for name, seconds in (watched or {}).items()}
         self._needs_wrench = needs_wrench
         self._last: int | None = None  # the last computed tick
         self.clear()
@@ -74,7 +80,8 @@ class LockstepPacer:
             return None
         if self._needs_wrench and (self._wrench is None or self._wrench < tick):
             return None
-        if source and self._seen.get(source, -1) < self.due(tick):
+        awaited = {source, *self._watched} if source else set()
+        if any(self._seen.get(name, -1) < self.due(tick, name) for name in awaited):
             return None
         return tick
 
@@ -82,8 +89,9 @@ class LockstepPacer:
         """Say that `tick` has been computed."""
         self._last, self._pending = tick, None
 
-    def due(self, t: int) -> int:
+    def due(self, t: int, source: str = "") -> int:
         """Return the newest time of the source's grid that is not after `t`."""
-        k = int(t / self._source_period)
-        grid = [round(i * self._source_period) for i in (k - 1, k, k + 1)]
+        period = self._watched.get(source, self._source_period)
+        k = int(t / period)
+        grid = [round(i * period) for i in (k - 1, k, k + 1)]
         return max(time for time in grid if time <= t)

@@ -16,7 +16,7 @@ function make(tag, parent, text, className) {
 function outcome(e) { return e.success === null ? "" : e.success ? "\u2713" : "\u2717"; }
 
 function matches(e, words) {
-  const text = [e.index, e.task, e.success === false ? "failed" : "", e.findings.length ? "found" : ""].join(" ").toLowerCase();
+  const text = [e.index, e.task, e.success === false ? "failed" : "", e.findings.length ? "found" : "", ...e.notes.map((n) => n.text)].join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -50,6 +50,10 @@ function show(e, at = 0) {
   for (const f of e.findings) {
     const line = make("p", el("findings"), `${f.time.toFixed(2)} s  ${f.stream}  ${f.kind}: ${f.text}`, f.severity);
     line.onclick = () => seek(f.time);
+  }
+  for (const n of e.notes) {
+    const line = make("p", el("findings"), `${n.time.toFixed(2)} s  note: ${n.text}`);
+    line.onclick = () => seek(n.time);
   }
   el("videos").replaceChildren();
   videos = e.videos.map((v) => {

@@ -38,13 +38,17 @@ def test_an_unknown_command_is_answered_with_the_known_ones(state: str, command:
     try:
         after(state, command)
     except DatasetError as error:
-        assert str(error).endswith("valid: discard, rerecord, save, start")
+        assert str(error).endswith("valid: discard, label, rerecord, save, start")
     else:
         raise AssertionError(f"'{command}' was taken")
 
 
 def test_refusals_name_what_is_valid() -> None:
-    for state, text in ((IDLE, "start"), (RECORDING, "save, discard, rerecord"), (SAVING, "none until it is saved")):
+    for state, text in (
+        (IDLE, "start"),
+        (RECORDING, "save, discard, rerecord, label"),
+        (SAVING, "none until it is saved"),
+    ):
         command = "save" if state != RECORDING else "start"
         try:
             after(state, command)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
+from recordings import small_contract
 from spoiled import demonstrate
 
+from vla_ros.data import Dataset
+from vla_ros.data.bags.many import from_bags
+from vla_ros.data.bags.writing import to_bag
 from vla_ros.data.tools.check import check_dataset
 from vla_ros.data.tools.engine import run
+from vla_ros.data.tools.restat import restat
 from vla_ros.errors import DatasetError
 
 ITEMS = [1, 4, 9, 16, 25]
@@ -56,10 +62,20 @@ def test_a_dask_that_does_not_answer_is_one_clear_error(monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-def test_an_existing_ray_does_the_work() -> None:
+def test_an_existing_ray_does_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     ray = pytest.importorskip("ray", reason="ray is not installed")
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    root = demonstrate(tmp_path / "set", episodes=2, rows=40)
+    to_bag(root, tmp_path / "bag")
+    (root / "data/chunk-000/file-001.parquet").write_bytes(b"not parquet")
+    paths = [str(Path(__file__).parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     try:
         assert run(math.sqrt, ITEMS, engine="ray:auto") == WANT
+        assert check_dataset(root, engine="ray:auto").findings == check_dataset(root).findings != []
+        from_bags([tmp_path / "bag"], small_contract(), tmp_path / "again", engine="ray:auto")
+        assert Dataset(tmp_path / "again").num_episodes == 2
+        assert restat(tmp_path / "again", engine="ray:auto") == []
     finally:
         ray.shutdown()

@@ -46,6 +46,21 @@ def test_with_a_source_a_tick_waits_for_the_chunk_that_is_due(pacer: LockstepPac
     assert pacer.ready("policy") == 40 * MS
 
 
+def test_a_watched_source_is_waited_for_on_its_own_grid_whoever_has_the_arm() -> None:
+    pacer = LockstepPacer(0.01, 0.8, needs_wrench=False, watched={"teleop": 0.1})
+    pacer.joints(0)
+    assert pacer.ready("") == 0, "while nobody has it, nobody is waited for"
+    pacer.chunk("policy", 0, chunk(0))
+    assert pacer.ready("policy") is None
+    pacer.chunk("teleop", 0, chunk(0))
+    assert pacer.ready("policy") == pacer.ready("teleop") == 0
+    pacer.joints(100 * MS)
+    assert pacer.ready("policy") is None and pacer.ready("teleop") is None
+    pacer.chunk("teleop", 100 * MS, None)
+    assert pacer.ready("policy") == pacer.ready("teleop") == 100 * MS
+    assert pacer.due(150 * MS, "policy") == 0 and pacer.due(150 * MS, "teleop") == 100 * MS
+
+
 def test_due_times_are_the_sources_grid_exactly(pacer: LockstepPacer) -> None:
     grid = [round(k * 1e9 / 30) for k in range(400)]
     for k, t in enumerate(grid[:-1]):

@@ -106,6 +106,18 @@ def test_a_recorder_that_runs_late_and_in_bursts_writes_the_same_rows(robot: Rob
         assert np.array_equal(late.column(key), in_time.column(key))
 
 
+def test_rows_in_which_a_person_has_the_arm_are_labelled(robot: Robot, tmp_path: Path) -> None:
+    robot.run(0.1)
+    robot.recorder.start(robot.now)
+    robot.recorder.intervene(305_000_000, True)
+    robot.recorder.intervene(510_000_000, False)
+    robot.run(1.1)
+    robot.recorder.save()
+    times = 0.1 + np.arange(30) / 30
+    labels = Dataset(tmp_path / "set").column("intervention").ravel().tolist()
+    assert labels == [t + 1 / 30 - 0.02 >= 0.305 and t < 0.51 for t in times], "whose action is the person's"
+
+
 def test_it_starts_on_the_grid_from_any_moment(robot: Robot) -> None:
     robot.run(0.2567)
     first = robot.recorder.start(robot.now)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
+import pty
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +23,7 @@ from rich.console import Console
 from ros_support import wait_until
 
 from vla_ros.data import Dataset
+from vla_ros.data.interrupted import recoverable
 from vla_ros.ros import lifeline
 
 SEEDS = (1000, 1001)
@@ -138,3 +145,72 @@ def descendants(pid: int) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def test_the_operators_keys_end_episodes_and_keep_notes(module_domain: int, tmp_path: Path) -> None:
+    root = tmp_path / "keyed"
+    command = [sys.executable, "-m", "vla_ros.cli", "collect", "--task", "pick_place", "--episodes", "3"]
+    command += ["--output", str(root), "--cues", "bell", "--countdown", "1"]
+    operator, program = pty.openpty()
+    fcntl.ioctl(program, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 250, 0, 0))
+    process = lifeline.start(command, os.environ, cwd=ROOT, stdin=program, stdout=program, stderr=program)
+    os.close(program)
+    shown = ""
+
+    def see(text: str) -> None:
+        """Read what the terminal shows until `text` comes, and take everything up to it away."""
+        nonlocal shown
+
+        def came() -> bool:
+            nonlocal shown
+            if select.select([operator], [], [], 0.05)[0]:
+                shown += os.read(operator, 65536).decode(errors="replace")
+            return text in shown
+
+        try:
+            wait_until(came, deadline=110, what=f"'{text}' on the terminal")
+        except (AssertionError, OSError) as error:  # OSError: the process has ended
+            raise AssertionError(f"{error}: {shown[-2000:]}") from None
+        shown = shown.partition(text)[2]
+
+    def note(text: str, then: str) -> None:
+        """Time stands still while a note is typed, so that what follows it meets the same episode."""
+        os.write(operator, b"n")
+        see("note: ")
+        os.write(operator, f"{text}\r{then}".encode())
+
+    try:
+        see("recording episode 1 of 3")
+        note("too fast", "d")
+        see("seed 0: not wanted by the operator; discarded")
+        see("recording episode 1 of 3")
+        note("again", "r")
+        see("seed 1: recorded again")
+        see("recording episode 1 of 3")
+        note("the gripper slipped", "f")
+        see("recording episode 2 of 3")
+        note("good enough", "s")
+        see("recording episode 3 of 3")
+        note("enough", "q")
+        see("the operator quit")
+        see("make an episode of it by: vla-ros dataset recover")
+        wait_until(lambda: drained(operator, process), what="the end of the collection")
+    finally:
+        process.kill()  # its nodes end with it
+        process.wait()
+        os.close(operator)
+    assert process.returncode == 0
+    data = Dataset(root)
+    assert [e.success for e in data.episodes] == [False, True]
+    assert [[n.text for n in data.notes[i]] for i in range(2)] == [["the gripper slipped"], ["good enough"]]
+    seeds = json.loads((root / "meta/seeds.json").read_text())["pick_place"]
+    assert seeds == {"episodes": [[0, 1], [1, 2]], "failed": [0]}
+    assert [one.task != "" for one in recoverable(root)] == [True]
+
+
+def drained(terminal: int, process: subprocess.Popen[bytes]) -> bool:
+    """Read on, so that the process need not wait for the terminal; return True once it has ended."""
+    if select.select([terminal], [], [], 0.0)[0]:
+        with suppress(OSError):
+            os.read(terminal, 65536)
+    return process.poll() is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from recordings import FRONT, TAXELS, WRENCH, number_of, picture, small_contract
 from ros_support import RosTest
+from small_disk import on_small_disk
 
 from vla_ros.data import Dataset
+from vla_ros.data.interrupted import recoverable
 from vla_ros.ros import lifeline
 
 SECOND = 1_000_000_000
@@ -121,11 +124,14 @@ def recorder(ros: RosTest, tmp_path: Path) -> Iterator[tuple[Streams, subprocess
     process.communicate(timeout=20)
 
 
-def start(folder: Path, **parameters: object) -> subprocess.Popen[str]:
+def command_of(folder: Path, **parameters: object) -> list[str]:
     values = {"contract": folder / "small.yaml", "root": folder / "set", "use_sim_time": "true"} | parameters
     arguments = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
-    command = [sys.executable, "-m", "vla_ros.ros.nodes.recorder_node", "--ros-args", *arguments]
-    return lifeline.start(command, os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return [sys.executable, "-m", "vla_ros.ros.nodes.recorder_node", "--ros-args", *arguments]
+
+
+def start(folder: Path, **parameters: object) -> subprocess.Popen[str]:
+    return lifeline.start(command_of(folder, **parameters), os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
 def command(ros: RosTest, name: str) -> Any:
@@ -153,7 +159,8 @@ def test_an_episode_holds_what_was_published(ros: RosTest, recorder: tuple[Strea
     ros.wait_for(lambda: progress and from_time(progress[-1]) >= 1.5 * SECOND, what="1.5 s recorded")
     answer = command(ros, "save")
     assert answer.success, answer.message
-    assert json.loads(answer.message) == {"episode": 0, "rows": 42, "problem": "", "stale_rows": {}}
+    told = {"episode": 0, "rows": 42, "success": True, "problem": "", "stale_rows": {}}
+    assert json.loads(answer.message) == told
     data = Dataset(root)
     times = 0.1 + np.arange(42) / 30
     assert data.column(JOINTS) == pytest.approx(np.stack([times, -times], axis=1), abs=1e-6)
@@ -220,3 +227,86 @@ def test_rerecording_drops_the_running_episode_and_begins_it_again(
     streams.run(1.5)
     ros.wait_for(lambda: (a := command(ros, "save")).success and a, what="the saved episode")
     assert Dataset(root).num_episodes == 1 and Dataset(root).num_frames < 20
+
+
+def test_a_label_and_notes_are_kept_with_their_episode(ros: RosTest, recorder: tuple[Streams, Any, Path]) -> None:
+    from std_msgs.msg import String
+    from std_srvs.srv import SetBool
+
+    streams, _, root = recorder
+    events: list[String] = ros.collect(String, "/recorder/episode", 100)
+    notes = ros.node.create_publisher(String, "/recorder/note", 10)
+    ros.wait_for(lambda: notes.get_subscription_count() == 1, what="the recorder's ear for notes")
+
+    def note(text: str) -> None:
+        notes.publish(String(data=text))
+        ros.wait_for(lambda: any(text in e.data for e in events), what=f"the note '{text}'")
+
+    streams.run(0.1)
+    answer = ros.call(SetBool, "/recorder_node/label", SetBool.Request(data=False))
+    assert not answer.success and answer.message == "cannot label while idle; valid: start"
+    started(ros)
+    streams.run(0.5)
+    note("the gripper slipped")
+    assert ros.call(SetBool, "/recorder_node/label", SetBool.Request(data=False)).success
+    assert json.loads(command(ros, "save").message)["success"] is False
+    note("table moved")
+    data = Dataset(root)
+    assert data.episodes[0].success is False and list(data.notes) == [0]
+    first, second = data.notes[0]
+    assert first.text == "the gripper slipped" and 0.0 < first.time <= 0.5
+    assert second.text == "table moved" and second.time == pytest.approx(data.num_frames / 30)
+
+
+def test_a_full_disk_is_told_in_one_line_and_what_is_saved_stays(ros: RosTest, tmp_path: Path) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    (tmp_path / "small.yaml").write_text(small_contract().text)
+    (tmp_path / "disk").mkdir()
+    here = command_of(tmp_path, root=tmp_path / "disk/set")
+    process = lifeline.start(
+        on_small_disk(tmp_path / "disk", here), os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    streams = Streams(ros)
+    streams.connect()
+    disk = Path(f"/proc/{process.pid}/root{tmp_path}/disk")
+    streams.run(0.1)
+    started(ros)
+    streams.run(0.8)
+    assert command(ros, "save").success
+    started(ros)
+    streams.run(2.0)
+    with (disk / "filler").open("wb", buffering=0) as file:  # the disk takes what it can, to the last byte
+        assert file.write(bytes(16 << 20)) < 16 << 20
+    heard: list[DiagnosticArray] = ros.collect(DiagnosticArray, "/diagnostics", 100)
+    while not any("No space left" in one.message for array in heard for one in array.status):
+        assert streams.now < 60 * SECOND, "the disk never was full"
+        streams.run(streams.now / SECOND + 0.4)
+    answer = command(ros, "save")
+    assert not answer.success and answer.message.startswith("episode 1 cannot be saved to")
+    assert "\n" not in answer.message and "No space left" in answer.message
+    (disk / "filler").unlink()
+    started(ros)  # it goes on once there is room
+    streams.run(streams.now / SECOND + 0.5)
+    answer = command(ros, "save")
+    assert answer.success and json.loads(answer.message)["episode"] == 1
+    shutil.copytree(disk / "set", tmp_path / "copy")
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert sum("recording stopped after" in line and "No space left" in line for line in said.splitlines()) == 1
+    data = Dataset(tmp_path / "copy")
+    assert data.num_episodes == 2 and all(len(data.frames(FRONT, e.index)) == e.length for e in data.episodes)
+    assert len(recoverable(tmp_path / "copy")) == 1
+
+
+def test_a_read_only_folder_ends_the_node_with_one_line(tmp_path: Path, ros_domain: int) -> None:
+    (tmp_path / "small.yaml").write_text(small_contract().text)
+    (tmp_path / "disk").mkdir()
+    here = command_of(tmp_path, root=tmp_path / "disk/set")
+    locked = on_small_disk(tmp_path / "disk", here, then=f"mount -o remount,ro {tmp_path / 'disk'}")
+    process = lifeline.start(locked, os.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    said = process.communicate(timeout=60)[1].strip().splitlines()
+    assert process.returncode == 1
+    assert said[-1] == f"vla_ros: dataset '{tmp_path}/disk/set' cannot be written: [Errno 30] " + (
+        f"Read-only file system: '{tmp_path}/disk/set'"
+    )

@@ -7,10 +7,10 @@ from vla_ros.errors import DatasetError, unknown_name
 IDLE, RECORDING, SAVING = "idle", "recording", "saving"
 NEXT: dict[str, dict[str, str]] = {
     IDLE: {"start": RECORDING},
-    RECORDING: {"save": SAVING, "discard": IDLE, "rerecord": RECORDING},
+    RECORDING: {"save": SAVING, "discard": IDLE, "rerecord": RECORDING, "label": RECORDING},
     SAVING: {},
 }
-COMMANDS = ("start", "save", "discard", "rerecord")
+COMMANDS = ("start", "save", "discard", "rerecord", "label")
 
 
 def after(state: str, command: str) -> str:

@@ -1,7 +1,7 @@
 """The running episode of a recording: rows in memory and in a journal, video being encoded, all in one folder.
 
-The recording folder holds ``episode.json`` (what is being recorded), ``rows`` (the journal), ``spill`` (frames
-that wait) and ``tree``: the very files that a commit adds to the dataset. What a kill leaves of it, `interrupted`
+The recording folder holds ``episode.json`` (what is being recorded), ``rows`` (the journal), ``notes``, ``spill``
+(frames that wait) and ``tree``: the very files that a commit adds to the dataset. What a kill leaves of it, `interrupted`
 reads.
 """
 
@@ -22,6 +22,7 @@ from vla_ros.data import layout
 from vla_ros.data.features import AGE, INTERVENTION, MADE_AT_SAVE, STAMP, Feature
 from vla_ros.data.finished import FinishedEpisode
 from vla_ros.data.journal import TASK, Journal, journal_schema
+from vla_ros.data.notes import NoteFile
 from vla_ros.data.pictures import Pictures, pictures_of
 from vla_ros.data.tables import to_arrow
 from vla_ros.data.video import VideoEncoder, VideoSettings
@@ -58,6 +59,7 @@ class RunningEpisode:
         layout.write_json(folder / layout.EPISODE_NOTE, note)
         self._journal, self._journaled = Journal(folder / layout.JOURNAL), 0
         self._schema = journal_schema(features)
+        self.notes = NoteFile(folder)
         self._encoders = {key: self._encoder(key, pictures, video) for key, pictures in self._pictures.items()}
         files = [folder / layout.JOURNAL, *(encoder.path for encoder in self._encoders.values())]
         self._syncer = Syncer(files, SYNC_PERIOD)
@@ -115,7 +117,7 @@ class RunningEpisode:
         self._close()
         stats = {key: encoder.stats() for key, encoder in self._encoders.items()}
         columns = {key: np.stack(values) for key, values in self._values.items()}
-        return FinishedEpisode(self._tree, self.features, self.fps, columns, self.tasks, stats)
+        return FinishedEpisode(self._tree, self.features, self.fps, columns, self.tasks, stats, self.notes.notes)
 
     def abandon(self) -> None:
         """Stop; what was recorded lies in the folder as far as it got."""
@@ -128,6 +130,7 @@ class RunningEpisode:
     def _close(self) -> None:
         self._syncer.stop()
         self._journal.close()
+        self.notes.close()
 
     def _write_rows(self, at_least: int) -> None:
         if self.rows - self._journaled < at_least:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from vla_ros.data import layout
 from vla_ros.data.features import SUCCESS, Feature, data_schema, episode_schema
+from vla_ros.data.notes import Note
 from vla_ros.data.stats import Stats, column_stats
 from vla_ros.data.tables import to_arrow, write_table
 
@@ -22,7 +23,8 @@ class FinishedEpisode:
     """What one episode adds to a dataset, apart from its place there.
 
     tree: the folder of the files to commit, which already holds the videos. columns: key to [N, *shape], without
-    the columns made when it is saved. tasks: the instruction of each row. video_stats: of each camera.
+    the columns made when it is saved. tasks: the instruction of each row. video_stats: of each camera. notes: of
+    the operator.
     """
 
     tree: Path
@@ -31,6 +33,7 @@ class FinishedEpisode:
     columns: Mapping[str, npt.NDArray[Any]]
     tasks: Sequence[str]
     video_stats: Mapping[str, Stats]
+    notes: Sequence[Note] = ()
 
     @property
     def rows(self) -> int:

@@ -1,23 +1,18 @@
 """The running episode's rows on disk, appended to while recording, so that a killed recorder loses a second.
 
-A journal is a file of records, each a batch of rows in Arrow's message format behind its length and checksum.
-Reading ends at the first record that is not whole.
+A journal is a file of `records`, each a batch of rows in Arrow's message format; its number is that of the first row.
 """
 
 from __future__ import annotations
 
-import os
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 
 from vla_ros.data.features import MADE_AT_SAVE, Feature, data_schema
+from vla_ros.data.records import RecordFile, records
 
-_HEADER = struct.Struct("<4sII")  # mark, length, checksum
-_MARK = b"VLAr"
 TASK = "task"  # the journal's column of instructions
 
 
@@ -28,36 +23,28 @@ def journal_schema(features: Mapping[str, Feature]) -> pa.Schema:
 
 
 class Journal:
-    """Appends batches of rows to the file `path`."""
+    """Appends batches of rows to the new file `path`."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-        self._path = path
-        self._end = 0
+        self._file = RecordFile(path)
+        self._rows = 0
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Write a batch; a kill of this process does not lose it any more. Raises OSError when the disk is full."""
-        data = batch.serialize()
-        header = _HEADER.pack(_MARK, len(data), zlib.crc32(data))
-        if os.pwritev(self._file, [header, data], self._end) != len(header) + len(data):
-            raise OSError(28, "no space left for rows", str(self._path))
-        self._end += len(header) + len(data)
+        self._file.append(self._rows, batch.serialize())
+        self._rows += batch.num_rows
 
     def close(self) -> None:
         """Close the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
 
 
 def read_journal(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a journal that are whole; nothing where there is no file."""
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        while len(header := file.read(_HEADER.size)) == _HEADER.size:
-            mark, length, checksum = _HEADER.unpack(header)
-            data = file.read(length)
-            if mark != _MARK or len(data) != length or zlib.crc32(data) != checksum:
-                return
-            yield pa.ipc.read_record_batch(pa.py_buffer(data), schema)
+    """Yield the batches of a journal that are whole and follow each other; nothing where there is no file."""
+    rows = 0
+    for first, data in records(path):
+        if first != rows:
+            return
+        batch = pa.ipc.read_record_batch(pa.py_buffer(data), schema)
+        rows += batch.num_rows
+        yield batch

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from vla_ros.contract import Contract, parse_contract
 from vla_ros.data import layout
 from vla_ros.data.features import SUCCESS, Feature
+from vla_ros.data.notes import Note, read_notes
 from vla_ros.data.pictures import Frame, pictures_of
 from vla_ros.data.stats import Stats, stats_from_json
 from vla_ros.data.tables import read_table, read_tasks, to_numpy
@@ -99,6 +100,11 @@ class Dataset:
     def stats(self) -> dict[str, Stats]:
         """The statistics of ``meta/stats.json``: feature to statistic to array."""
         return stats_from_json(layout.read_json(self.root / layout.STATS_FILE)) if self.num_episodes else {}
+
+    @cached_property
+    def notes(self) -> dict[int, tuple[Note, ...]]:
+        """The operator's notes, by the index of the episode; episodes without any are not in it."""
+        return {i: notes for i, notes in read_notes(self.root).items() if i < self.num_episodes}
 
     @property
     def episodes(self) -> list[Episode]:

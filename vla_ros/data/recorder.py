@@ -15,12 +15,14 @@ import numpy.typing as npt
 
 from vla_ros.contract import Contract
 from vla_ros.data.control import after
-from vla_ros.data.features import AGE, STAMP, frames_per_second, sync_names
+from vla_ros.data.features import AGE, INTERVENTION, STAMP, frames_per_second, sync_names
+from vla_ros.data.notes import Note
 from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
 from vla_ros.observation import Aligner, Observation
 
 NANOSECONDS = 1_000_000_000
+GATE_AHEAD = 20_000_000  # [ns] the gate's setpoints are for so long after the tick at which it decides on them
 ACTION_GAP = 0.1  # [s] the largest gap between two setpoints of a gate that is alive
 KEEP_ACTIONS = 4096
 
@@ -32,7 +34,7 @@ class EpisodeRecorder:
     which have the same grid, are met exactly. grace [s]: how far the other streams may get ahead of one that
     is late; then the row takes its last value, and its age says so (messages wait in queues of half a second,
     so what is merely not taken out yet is not late). `problem` says why recording stopped by itself; the rows
-    before it are right and may be saved.
+    before it are right and may be saved. `success`: the label that somebody has given the running episode; None before.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class EpisodeRecorder:
         self.grace = round(grace * NANOSECONDS)
         self.state = "idle"
         self.problem = ""
+        self.success: bool | None = None
+        self._saved: int | None = None  # the episode that was saved last, until another begins
         self.stale_rows: dict[str, int] = {}  # stream to rows of this episode in which it was older than allowed
         self._fps = frames_per_second(contract)
         self._sync = sync_names(contract)
@@ -51,6 +55,7 @@ class EpisodeRecorder:
         self._sensors = [self.aligner.buffers[key] for key in self._sync]
         self._action_times: list[int] = []
         self._actions: list[npt.NDArray[np.float64]] = []
+        self._handed: list[tuple[int, bool]] = []  # when a person took the arm (True) or gave it back [ns]
         self._next = 0  # grid index of the next row
         self._first = 0
 
@@ -87,6 +92,10 @@ class EpisodeRecorder:
         if len(self._actions) > 2 * KEEP_ACTIONS:
             del self._action_times[:KEEP_ACTIONS], self._actions[:KEEP_ACTIONS]
 
+    def intervene(self, stamp: int, running: bool) -> None:
+        """Take from when [ns] a person has the arm that a policy drives, or has given it back."""
+        self._handed = [(t, was) for t, was in self._handed if t < stamp][-KEEP_ACTIONS:] + [(stamp, running)]
+
     def start(self, now: int, task: str | None = None, first: int | None = None) -> int:
         """Begin an episode at the next grid time after the newest complete observation; return that time
         [ns].
@@ -109,6 +118,7 @@ class EpisodeRecorder:
         if first is not None:
             self._first = self._next = round(first * self._fps / NANOSECONDS)
         self.state, self.problem, self.stale_rows = "recording", "", {}
+        self.success = self._saved = None
         return self.first
 
     def advance(self, now: int) -> int:
@@ -136,17 +146,36 @@ class EpisodeRecorder:
         if self.state == "recording":
             self.problem = self.problem or "the clock jumped back"
 
+    def label(self, success: bool) -> None:
+        """Say whether the running episode is a success. Raises DatasetError unless recording."""
+        self.state = after(self.state, "label")
+        self.success = success
+
+    def note(self, text: str, time: float | None = None) -> tuple[int, Note]:
+        """Keep an operator's words with the running episode, or with the one just saved; return its index and the note.
+
+        time: since the episode's first row [s], by default now. Raises DatasetError if there is no such episode: none
+        was saved yet, or the last one was discarded.
+        """
+        if self.state == "recording":
+            return self.writer.num_episodes, self.writer.add_note(text, time)
+        if self._saved is None:
+            raise DatasetError(f"cannot note while {self.state}: no episode is running, and none was just saved")
+        length = (self._next - self._first) / self._fps
+        return self._saved, self.writer.add_note(text, length if time is None else time, self._saved)
+
     def save(self, success: bool = True) -> int:
-        """Commit the episode and return its index.
+        """Commit the episode, labelled as somebody has said or else `success`, and return its index.
 
         Raises DatasetError unless recording, or if it cannot be saved.
         """
         after(self.state, "save")
         self.state = "saving"
         try:
-            return self.writer.save_episode(success)
+            self._saved = self.writer.save_episode(success if self.success is None else self.success)
         finally:
             self.state = "idle"
+        return self._saved
 
     def discard(self) -> int:
         """Drop the episode and return how many rows it had. Raises DatasetError unless recording."""
@@ -187,9 +216,15 @@ class EpisodeRecorder:
             self.stale_rows[key] = self.stale_rows.get(key, 0) + 1
         row = {key: _read_only(seen.values[key]) for key in self._sync}
         row["action"] = action
+        row[INTERVENTION] = np.array(self._intervened(t, self._grid(self._next + 1) - GATE_AHEAD))
         row[AGE] = np.array([seen.age[key] for key in self._sync], dtype=np.float32)
         row[STAMP] = np.array([seen.stamps[key] for key in self._sync], dtype=np.int64)
         return row, self._instruction(seen)
+
+    def _intervened(self, begin: int, end: int) -> bool:
+        """Return whether a person had the arm at any time from `begin` to `end` [ns]."""
+        before = [running for t, running in self._handed if t <= begin]
+        return any(before[-1:]) or any(running for t, running in self._handed if begin < t <= end)
 
     def _instruction(self, seen: Observation) -> str | None:
         return str(seen.values[self._text]) if self._text else None

@@ -1,4 +1,6 @@
-"""Making an episode of a recording that was cut short: all rows that are whole, each with its frames."""
+"""Making an episode of a recording that was cut short: all rows that are whole, each with its frames, the operator's
+notes, and of a raw recording all messages that are whole.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,18 @@ from pathlib import Path
 
 from vla_ros.contract import load_contract
 from vla_ros.data import layout
+from vla_ros.data.bags.events import EpisodeEvent
+from vla_ros.data.bags.salvage import salvage
 from vla_ros.data.features import Feature
 from vla_ros.data.finished import FinishedEpisode
 from vla_ros.data.interrupted import SOURCE, Interrupted, find, journaled_rows, recorded_video, recoverable
 from vla_ros.data.journal import TASK
+from vla_ros.data.notes import noted
 from vla_ros.data.pictures import pictures_of
 from vla_ros.data.remux import concatenate, readable_frames, video_kind
 from vla_ros.data.spill import spilled_frames
 from vla_ros.data.tables import to_numpy
+from vla_ros.data.tools.extras import raw_path
 from vla_ros.data.video import VideoEncoder, VideoSettings
 from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
@@ -31,6 +37,8 @@ def recover(root: str | Path, name: str | None = None, success: bool = False) ->
     a recording without a whole row, or a dataset in use.
     """
     root = Path(root)
+    if not (root / layout.INFO).is_file():
+        raise DatasetError(f"'{root}' is not a dataset: it has no {layout.INFO}")
     with DatasetWriter(root, load_contract(root / layout.CONTRACT)) as writer:
         chosen = recoverable(root) if name is None else [find(root, name)]
         return [_recover(writer, one, success) for one in chosen]
@@ -43,6 +51,9 @@ def _recover(writer: DatasetWriter, one: Interrupted, success: bool) -> int:
         tree.mkdir(parents=True)
         os.rename(one.folder, source)  # the commit takes it away together with the recording folder
         episode = _rebuilt(source, tree, writer.features, writer.fps, writer.num_episodes)
+        for raw in (source / layout.TREE).glob("raw/chunk-*/file-*.mcap"):
+            end = EpisodeEvent("save", rows=episode.rows, success=success)
+            salvage(raw, raw_path(tree, writer.num_episodes), end)
         return writer.commit(episode, success)
     except (OSError, DatasetError) as error:
         if source.exists() and tree.exists():
@@ -69,7 +80,7 @@ def _rebuilt(source: Path, tree: Path, features: dict[str, Feature], fps: int, i
             raise DatasetError(f"'{key}' has {counted} readable frames for {rows} rows")
         stats[key] = found
     columns = {key: to_numpy(table[key], features[key])[:rows] for key in table.column_names if key != TASK}
-    return FinishedEpisode(tree, features, fps, columns, table[TASK].to_pylist()[:rows], stats)
+    return FinishedEpisode(tree, features, fps, columns, table[TASK].to_pylist()[:rows], stats, list(noted(source)))
 
 
 def _sources(folder: Path, scratch: Path, key: str, feature: Feature, fps: int, rows: int) -> list[tuple[Path, int]]:

@@ -1,16 +1,14 @@
 """A queue of frames that never drops one and never makes the recorder wait: memory first, then a file.
 
 A few frames wait in memory. When there are more, all of them move to a file and later ones follow them there,
-until the encoder has emptied it. The frames that the encoder took last go to the file too, so that what it owes
-survives the death of the process.
+until the encoder has emptied it (a file of `records`, numbered as the frames are). The frames that the encoder took
+last go to the file too, so that what it owes survives the death of the process.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import threading
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_HEADER = struct.Struct("<4sQI")  # mark, number of the frame, checksum of its bytes
-_MARK = b"VLAf"
+from vla_ros.data.records import HEADER, read_record, records, write_record
 
 
 class FrameQueue:
@@ -33,7 +30,8 @@ class FrameQueue:
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: str, memory: int, owed: int = 0) -> None:
         self.spilled = 0  # frames that have ever gone to the file
         self._path, self._shape, self._dtype, self._memory = path, shape, np.dtype(dtype), memory
-        self._size = _HEADER.size + int(np.prod(shape)) * self._dtype.itemsize
+        self._length = int(np.prod(shape)) * self._dtype.itemsize  # of a frame [bytes]
+        self._size = HEADER + self._length
         self._waiting: deque[tuple[int, npt.NDArray[Any]]] = deque()
         self._taken: deque[tuple[int, npt.NDArray[Any]]] = deque(maxlen=owed)
         self._begin = self._end = 0  # records of the file that are still to be read: [begin, end)
@@ -120,33 +118,24 @@ class FrameQueue:
 
     def _write(self, number: int, frame: npt.NDArray[Any]) -> None:
         data = np.ascontiguousarray(frame).data.cast("B")
-        header = _HEADER.pack(_MARK, number, zlib.crc32(data))
-        at = self._end * self._size
-        if os.pwritev(self._file, [header, data], at) != self._size:
-            raise OSError(28, "no space left for frames that wait", str(self._path))
+        write_record(self._file, self._end * self._size, number, data, self._path)
         self._end += 1
 
     def _read(self) -> tuple[int, npt.NDArray[Any]]:
-        data = os.pread(self._file, self._size, self._begin * self._size)
-        number = int(_HEADER.unpack_from(data)[1])
+        number, data = read_record(self._file, self._begin * self._size, self._length)
         self._begin += 1
         if self._begin == self._end:  # what follows waits in memory again
             self._begin = self._end = 0
             os.ftruncate(self._file, 0)
-        return number, np.frombuffer(data, dtype=self._dtype, offset=_HEADER.size).reshape(self._shape)
+        return number, np.frombuffer(data, dtype=self._dtype).reshape(self._shape)
 
 
 def spilled_frames(path: Path, shape: tuple[int, ...], dtype: str, first: int) -> Iterator[npt.NDArray[Any]]:
     """Yield the frames from number `first` on that a queue's file holds without a gap."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        while len(header := file.read(_HEADER.size)) == _HEADER.size:
-            mark, number, checksum = _HEADER.unpack(header)
-            data = file.read(size)
-            if mark != _MARK or len(data) != size or zlib.crc32(data) != checksum or number > first:
-                return
-            if number == first:
-                yield np.frombuffer(data, dtype=dtype).reshape(shape)
-                first += 1
+    for number, data in records(path):
+        if len(data) != size or number > first:
+            return
+        if number == first:
+            yield np.frombuffer(data, dtype=dtype).reshape(shape)
+            first += 1

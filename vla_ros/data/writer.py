@@ -19,6 +19,7 @@ from vla_ros.data.episode import RunningEpisode
 from vla_ros.data.features import dataset_features, frames_per_second
 from vla_ros.data.finished import FinishedEpisode
 from vla_ros.data.interrupted import set_aside
+from vla_ros.data.notes import Note, read_notes, write_notes
 from vla_ros.data.stats import Stats, merge_stats, stats_from_json, stats_to_json
 from vla_ros.data.tables import read_tasks, tasks_table, write_table
 from vla_ros.data.video import VideoSettings
@@ -49,6 +50,7 @@ class DatasetWriter:
         self._info: dict[str, Any] = {}
         self._tasks: dict[str, int] = {}  # to their numbers
         self._stats: dict[str, Stats] = {}
+        self._noted: dict[int, tuple[Note, ...]] = {}
         self._refuse_strangers()
         self._lock = layout.FolderLock(self.root)
         try:
@@ -122,6 +124,28 @@ class DatasetWriter:
         """
         return self._running().add(row, task)
 
+    def add_note(self, text: str, time: float | None = None, episode: int | None = None) -> Note:
+        """Keep an operator's words with the running episode, or with one that is saved; return them with their time.
+
+        time: since the episode's first row [s]; by default that of the running episode's last row, or the saved
+        one's end. Raises DatasetError for a text that is no note, without such an episode, or if the disk is full.
+        """
+        try:
+            if episode is None:
+                running = self._running()
+                note = Note(running.rows / self.fps if time is None else time, text)
+                running.notes.add(note)
+                return note
+            if not 0 <= episode < self.num_episodes or self._lock.released:
+                raise DatasetError(f"dataset '{self.root}' has no open episode {episode} for a note")
+            note = Note(0.0 if time is None else time, text)
+            noted = self._noted | {episode: (*self._noted.get(episode, ()), note)}
+            write_notes(self.root, noted)
+            self._noted = noted
+        except OSError as error:
+            raise DatasetError(f"the note cannot be written to '{self.root}': {error}") from None
+        return note
+
     def save_episode(self, success: bool = True) -> int:
         """Commit the running episode and return its index.
 
@@ -181,6 +205,9 @@ class DatasetWriter:
         }
         if new:
             write_table(tasks_table(list(tasks)), episode.tree / layout.TASKS)
+        noted = self._noted | ({index: tuple(episode.notes)} if episode.notes else {})
+        if episode.notes:
+            write_notes(episode.tree, noted)
         layout.write_json(episode.tree / layout.STATS_FILE, stats_to_json(stats))
         layout.write_json(episode.tree / layout.INFO, info)
         try:
@@ -189,7 +216,7 @@ class DatasetWriter:
             if layout.commit_pending(self.root):  # whoever opens this dataset next finishes it
                 self._lock.release()
             raise
-        self._info, self._tasks, self._stats = info, tasks, stats
+        self._info, self._tasks, self._stats, self._noted = info, tasks, stats, noted
         return index
 
     def _running(self) -> RunningEpisode:
@@ -217,6 +244,7 @@ class DatasetWriter:
             stored = self.num_episodes > 0
             tasks = read_tasks(self.root / layout.TASKS) if stored else []
             self._tasks = {task: number for number, task in enumerate(tasks)}
+            self._noted = read_notes(self.root)
             self._stats = stats_from_json(layout.read_json(self.root / layout.STATS_FILE)) if stored else {}
             return
         self._info = self._empty_info()

@@ -17,12 +17,14 @@ from vla_ros.emulators.touching import CYCLE, STICK, Touch, touch_at
 
 HEIGHT, WIDTH = 240, 320  # [px]
 RATE = 30  # [Hz]
-PITCH, DOT = 24, 3.2  # [px] between markers, and their radius
-RADIUS = 38.0  # [px] of the contact
+PITCH, DOT = 31, 6.0  # [px] between markers, and their radius, as a GelSight Mini shows its own at this size
+RADIUS = 52.0  # [px] of the contact
 SPREAD = 5.0  # [px] that markers move at most outwards when pressed
 SHEAR = STICK * WIDTH / 3  # [px] sideways when dragged: as far as the object that sticks to them
-REACH = 1.3 * RADIUS  # [px] over which the skin gives way
+REACH = 1.1 * RADIUS  # [px] over which the skin gives way
 SHADE = 900.0  # brightness of a slope
+GRAIN = 1.5  # of the skin's own brightness, standard deviation
+ROUGH, BUMPS = 0.01, 1.8  # the object's roughness, of the depth of its imprint, and how wide its bumps are [px]
 LAMPS = ((0.0, 1.0), (0.87, -0.5), (-0.87, -0.5))  # where red, green and blue light comes from
 GEL = (118.0, 124.0, 132.0)  # RGB of the skin at rest
 SILENT_RATE = "1/10"  # [Hz] of the video of a camera that hangs
@@ -30,7 +32,8 @@ SILENT_RATE = "1/10"  # [Hz] of the video of a camera that hangs
 
 def marker_positions() -> npt.NDArray[np.float64]:
     """Return where the markers are at rest, [N, 2] x y [px]."""
-    x, y = np.meshgrid(np.arange(PITCH, WIDTH - PITCH / 2, PITCH), np.arange(PITCH, HEIGHT - PITCH / 2, PITCH))
+    x, y = (np.arange(PITCH / 2 + 5, side - PITCH / 2, PITCH) for side in (WIDTH, HEIGHT))
+    x, y = np.meshgrid(x, y)
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
 
 
@@ -56,13 +59,15 @@ class Gel:
     def __init__(self, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
         grain = cv2.GaussianBlur(random.normal(0.0, 1.0, (HEIGHT, WIDTH)), (0, 0), 1.2)
-        skin = np.array(GEL) + 4.0 * (grain / grain.std())[..., None]
+        skin = np.array(GEL) + GRAIN * (grain / grain.std())[..., None]
         self._y, self._x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
         nearest = np.full((HEIGHT, WIDTH), np.inf)
         for x, y in marker_positions():
             nearest = np.minimum(nearest, np.hypot(self._x - x, self._y - y))
         ink = np.clip(DOT + 0.5 - nearest, 0.0, 1.0)[..., None]  # smooth edges
         self._texture = (skin * (1 - 0.8 * ink)).astype(np.float32)
+        bumps = cv2.GaussianBlur(random.normal(0.0, 1.0, (2 * HEIGHT, 2 * WIDTH)), (0, 0), BUMPS)
+        self._bumps = (bumps / bumps.std()).astype(np.float32)  # of the object, whose middle is the array's
         self._random = random
 
     def picture(self, touch: Touch) -> npt.NDArray[np.uint8]:
@@ -77,7 +82,9 @@ class Gel:
         )
         x, y = contact_centre(touch)
         inside = np.clip(1 - ((self._x - x) ** 2 + (self._y - y) ** 2) / RADIUS**2, 0.0, None)
-        slope_y, slope_x = np.gradient(touch.press * inside**1.5)
+        on_object = (self._x - x + WIDTH).astype(np.float32), (self._y - y + HEIGHT).astype(np.float32)
+        rough = cv2.remap(self._bumps, *on_object, cv2.INTER_LINEAR)
+        slope_y, slope_x = np.gradient(touch.press * (inside**1.5 + ROUGH * rough * np.minimum(1.0, 3 * inside)))
         lit = np.stack([slope_x * lamp_x + slope_y * lamp_y for lamp_x, lamp_y in LAMPS], axis=-1)
         noisy = moved + SHADE * lit + self._random.normal(0.0, 1.0, moved.shape)
         return np.asarray(np.clip(noisy, 0, 255).astype(np.uint8))

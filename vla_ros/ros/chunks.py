@@ -1,7 +1,8 @@
 """Action chunks on the wire: trajectory_msgs/JointTrajectory with the action's names.
 
 ``joint_names`` are the action names, ``header.stamp`` the observation's stamp, ``header.frame_id`` the
-frame of pose actions, ``points[i].time_from_start`` is (i + 1) * dt. An empty chunk says "hold".
+frame of pose actions, ``points[i].time_from_start`` is (i + 1) * dt. An empty chunk says "hold"; one without
+names besides, that a person has released the clutch: see `vla_ros.intervention`.
 """
 
 from __future__ import annotations

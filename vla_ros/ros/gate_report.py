@@ -1,5 +1,6 @@
 """What the gate says about itself: its state and period on /diagnostics, its source on /gate/source, changes
-in the log.
+in the log. On /gate/intervention (std_msgs/Header), from when a person has the arm (frame_id "intervention") or the
+policy has it again (frame_id "").
 """
 
 from __future__ import annotations
@@ -7,14 +8,16 @@ from __future__ import annotations
 import re
 
 from rclpy.node import Node
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 
 from vla_ros.gate import ACTIVE, ESTOP, HOLD, IDLE, Gate
 from vla_ros.gate_output import GateOutput
 from vla_ros.ros import qos
+from vla_ros.ros.convert import to_time
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from vla_ros.ros.realtime import PeriodStatistics
 
+INTERVENTION = "/gate/intervention"
 LEVELS = {IDLE: OK, ACTIVE: OK, HOLD: WARN, ESTOP: ERROR}
 
 
@@ -27,6 +30,7 @@ class GateReport:
         self._node, self._gate, self._scheduling = node, gate, scheduling
         self._diagnostics = Diagnostics(node)
         self._source = node.create_publisher(String, "/gate/source", qos.LATCHED)
+        self._interventions = node.create_publisher(Header, INTERVENTION, qos.reliable(10, latched=True))
         self._output: GateOutput | None = None
         self._shown: tuple[str, str, str] | None = None
         self._refusal = ""
@@ -34,6 +38,10 @@ class GateReport:
     def source(self, source: str) -> None:
         """Say whose chunks are followed."""
         self._source.publish(String(data=source))
+
+    def intervention(self, stamp: int, running: bool) -> None:
+        """Say from when [ns] a person has the arm, taken from the policy, or has given it back."""
+        self._interventions.publish(Header(stamp=to_time(stamp), frame_id="intervention" if running else ""))
 
     def refused(self, source: str, reason: str) -> None:
         """Log a refused chunk, at most once a second, and remember it for the diagnostics."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from vla_ros.contract import load_contract
+from vla_ros.errors import GraphError
 
 # A policy that is asked at every step executes only the starts of its chunks, and a demonstration starts slowly: it
 # hardly gets going. Executing 0.8 s of each chunk did best of 4, 8, 16, 24, 32 and 42 steps on both tasks.
@@ -40,24 +41,29 @@ def bring_up(
     threads: int = 1,
     steps: int = STEPS,
     teleop: str | None = None,
+    teleop_parameters: Mapping[str, Value] | None = None,
     record: str | None = None,
     codec: str | None = None,
     raw: bool = False,
     executor: str = "latest",
     lockstep: bool = False,
     source: str = "",
+    intervention: bool = False,
 ) -> list[NodeSpec]:
     """Return the nodes of a bring-up, in the order in which they start.
 
     contract: a file, or a name in config/contracts. sim: the embedded MuJoCo arm; without it the drivers
     and controllers are someone else's. task, seed, instruction: of the simulated scene ("" for the scene's
     own words). checkpoint: the policy's folder, on torch `device` with so many CPU `threads`, inferring
-    every `steps` grid steps; None for no policy. teleop: a device ("scripted"), None for none. record:
-    folder of the dataset that the recorder writes with video `codec`, None for none; with `raw`, every
-    message beside it. executor: how the gate
-    overlaps chunks. lockstep: simulated time advances only as granted on /sim/run_until and answered by the
-    gate. source: who has the arm at first ("", policy, teleop).
+    every `steps` grid steps; None for no policy. teleop: a device's address ("scripted"), None for none;
+    teleop_parameters: further ones of its node. record: folder of the dataset that the recorder writes with
+    video `codec`, None for none; with `raw`, every message beside it. executor: how the gate overlaps chunks.
+    lockstep: simulated time advances only as granted on /sim/run_until and answered by the gate. source: who
+    has the arm at first ("", policy, teleop). intervention: taking the clutch takes the arm from the policy.
+    Raises GraphError for `raw` without `record`.
     """
+    if raw and record is None:
+        raise GraphError("raw recordings lie beside a dataset: give `record` the folder of one")
     common: dict[str, Value] = {"contract": contract}
     if lockstep:
         common |= {"use_sim_time": True, "lockstep": True}
@@ -66,11 +72,14 @@ def bring_up(
         scene: dict[str, Value] = {"task": task, "seed": seed, "instruction": instruction}
         nodes.append(_node("mujoco_node", common | scene, nice=-5, required=True))
     gate: dict[str, Value] = {"source": source, "executor": executor}
+    if intervention:
+        gate["intervention"] = True
     if checkpoint is not None:
         gate["source_period"] = steps / load_contract(contract).rate
     nodes.append(_node("gate_node", common | gate, nice=-10, required=True))
     if teleop is not None:
-        nodes.append(_node("teleop_node", common | {"device": teleop, "task": task, "seed": seed}))
+        asked: dict[str, Value] = {"device": teleop, "task": task, "seed": seed, **(teleop_parameters or {})}
+        nodes.append(_node("teleop_node", common | asked))
     if record is not None:
         written: dict[str, Value] = {"root": record, "raw": raw}
         if codec:

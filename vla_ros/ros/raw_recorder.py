@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rclpy.node import Node
-from rclpy.serialization import serialize_message
-from std_msgs.msg import String
 
 from vla_ros.action import NANOSECONDS
 from vla_ros.contract import Contract
@@ -17,6 +15,7 @@ from vla_ros.data import layout
 from vla_ros.data.bags.events import GATE_TOPIC, GATE_TYPE, TOPIC, TYPE, EpisodeEvent
 from vla_ros.data.bags.raw import RawFile
 from vla_ros.data.tools.extras import raw_path
+from vla_ros.errors import DatasetError
 from vla_ros.messages import type_name
 from vla_ros.ros import qos
 from vla_ros.ros.convert import class_of
@@ -33,7 +32,8 @@ class RawRecorder:
     """
 
     def __init__(self, node: Node, contract: Contract, root: Path, lockstep: bool) -> None:
-        self._root = root
+        self._node, self._root = node, root
+        self._failed = False  # the disk has refused the running episode's file
         self._file: RawFile | None = None
         self._recent: deque[tuple[int, str, bytes]] = deque()
         self._text: dict[str, bytes] = {}
@@ -61,8 +61,12 @@ class RawRecorder:
             file.write(topic, first, data)
         for stamp, topic, data in self._recent:
             file.write(topic, stamp, data)
-        file.write(TOPIC, now, _serialized(event))
-        self._file = file
+        file.write(TOPIC, now, event.to_cdr())
+        self._file, self._failed = file, False
+
+    def tell(self, event: EpisodeEvent) -> None:
+        """Write what became known of the running episode; without a file do nothing."""
+        self._write(TOPIC, time.time_ns(), event.to_cdr())
 
     def stop(self, event: EpisodeEvent) -> int:
         """End the file, before the episode is committed; return how many messages it holds.
@@ -74,7 +78,7 @@ class RawRecorder:
         if file is None:
             return 0
         try:
-            file.write(TOPIC, time.time_ns(), _serialized(event))
+            file.write(TOPIC, time.time_ns(), event.to_cdr())
             return file.close()
         except BaseException:
             file.path.unlink(missing_ok=True)
@@ -86,6 +90,15 @@ class RawRecorder:
         if file is not None:
             file.abandon()
 
+    def _write(self, topic: str, now: int, data: bytes) -> None:
+        if self._file is None or self._failed:
+            return
+        try:
+            self._file.write(topic, now, data)
+        except DatasetError as error:  # the episode goes on without it; stop() removes the file
+            self._failed = True
+            self._node.get_logger().error(str(error))
+
     def _receiver(self, topic: str) -> Callable[[bytes], None]:
         def receive(data: bytes) -> None:
             now = time.time_ns()
@@ -95,11 +108,6 @@ class RawRecorder:
                 self._recent.append((now, topic, data))
             while self._recent and self._recent[0][0] < now - BEFORE:
                 self._recent.popleft()
-            if self._file is not None:
-                self._file.write(topic, now, data)
+            self._write(topic, now, data)
 
         return receive
-
-
-def _serialized(event: EpisodeEvent) -> bytes:
-    return bytes(serialize_message(String(data=event.to_text())))

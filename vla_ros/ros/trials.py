@@ -165,7 +165,11 @@ class TrialDriver:
 
     def trigger(self, service: str) -> str:
         """Call a std_srvs/Trigger service and return its message. Raises GraphError when it refuses."""
-        answer = self._call(Trigger, service, Trigger.Request())
+        return self.ask(Trigger, service, Trigger.Request())
+
+    def ask(self, kind: type, service: str, request: Any) -> str:
+        """Call a service whose answer has `success` and `message`; return the message. GraphError when it refuses."""
+        answer = self._call(kind, service, request)
         if not answer.success:
             raise GraphError(f"{service} refused: {answer.message}")
         return str(answer.message)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,8 +155,10 @@ class Graph:
         return (said or lines or ["it printed nothing"])[-1]
 
 
-def run_up(specs: Iterable[NodeSpec], log_dir: Path | None = None) -> int:
+def run_up(specs: Iterable[NodeSpec], log_dir: Path | None = None, once_active: Callable[[], object] = int) -> int:
     """Keep the nodes up, showing what they print, until Ctrl-C, SIGTERM or the starter's end (return 0).
+
+    once_active: called when all nodes are active.
 
     A required node that ends ends the graph (return 1); of another one it is said, and the arm is held by
     the gate.
@@ -170,7 +172,7 @@ def run_up(specs: Iterable[NodeSpec], log_dir: Path | None = None) -> int:
                 f"up: {names} in ROS domain {os.environ['ROS_DOMAIN_ID']}, logs in {graph.log_dir}",
                 flush=True,
             )
-            _watch(graph)
+            _watch(graph, once_active)
     except KeyboardInterrupt:
         return 0
     except GraphError as error:
@@ -181,7 +183,7 @@ def run_up(specs: Iterable[NodeSpec], log_dir: Path | None = None) -> int:
             signal.signal(number, handler)
 
 
-def _watch(graph: Graph) -> NoReturn:
+def _watch(graph: Graph, once_active: Callable[[], object]) -> NoReturn:
     shown = dict.fromkeys((spec.name for spec in graph.specs), 0)
     gone: set[str] = set()
     waiting = set(shown)
@@ -197,6 +199,7 @@ def _watch(graph: Graph) -> NoReturn:
                 print(f"vla_ros: {ended}; the others go on", file=sys.stderr, flush=True)
         if waiting and not (waiting := {name for name in waiting if not graph.ready(name)}):
             print("up: all nodes are active; Ctrl-C stops them", flush=True)
+            once_active()
         time.sleep(0.1)
 
 

@@ -7,7 +7,7 @@ Otherwise the whole bag is one episode.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class _Plan:
     task: str
     success: bool
     number: int = 0  # of its start event in the bag
+    notes: tuple[tuple[str, float], ...] = ()  # text, and time since the first row [s]
 
 
 def from_bag(
@@ -88,10 +89,18 @@ def _plans(reader: BagReader, task: str, success: bool) -> list[_Plan]:
         return [_Plan(None, None, task, success)]
     plans: list[_Plan] = []
     begun: EpisodeEvent | None = None
+    notes: tuple[tuple[str, float], ...] = ()
     starts = 0
     for event in events:
+        if event.kind == "note":  # of the running episode, else of the one just saved
+            notes += ((event.text, event.time),)
+            if begun is None and plans:
+                plans[-1] = replace(plans[-1], notes=notes)
+            continue
         if event.kind == "save" and begun is not None:
-            plans.append(_Plan(begun.first, event.rows, begun.task, event.success, starts))
+            plans.append(_Plan(begun.first, event.rows, begun.task, event.success, starts, notes))
+        elif event.kind == "start":
+            notes = ()
         begun = event if event.kind == "start" else None
         starts += event.kind == "start"
     if not plans:
@@ -190,7 +199,10 @@ class _Conversion:
     def _save(self) -> None:
         recorder = self._recorder
         rows, stale = recorder.rows, dict(recorder.stale_rows)
-        episode = recorder.save(self._plans[len(self._done)].success)
+        plan = self._plans[len(self._done)]
+        for text, time in plan.notes:
+            recorder.note(text, time)
+        episode = recorder.save(plan.success)
         self._done.append(Converted(episode, rows, stale))
 
     def _end(self) -> None:

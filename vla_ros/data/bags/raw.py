@@ -14,7 +14,7 @@ from pathlib import Path
 from vla_ros.data.bags.schemas import definition, typestore
 from vla_ros.errors import DatasetError
 
-CHUNK = 4 << 20  # [bytes]
+CHUNK = 64 << 10  # [bytes], what LZ4 looks back on; the last one is what a kill costs
 WAITING = 256 << 20  # [bytes] that may wait for the disk; then the sender waits
 
 
@@ -98,6 +98,7 @@ class RawFile:
             try:
                 if self._error is None:
                     self._writer.add_message(channel, log_time=time, publish_time=time, data=data)
+                    self._file.flush()
                     self.messages += 1
             except OSError as error:
                 self._error = error

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,9 @@ def _samples(
     reached = [*times[1:], times[-1] + step]
     for time, due, action in zip(times, reached, rows.columns["action"], strict=True):
         yield int(time), GATE_TOPIC, make.setpoint(int(time), int(due), contract.action.names, action)
+    for note in dataset.notes.get(episode.index, ()):
+        event = EpisodeEvent("note", text=note.text, time=note.time)
+        yield min(last, int(times[0]) + round(note.time * NANOSECONDS)), TOPIC, make.text(event.to_text())
     success = episode.success is not False
     yield last, TOPIC, make.text(EpisodeEvent("save", rows=rows.rows, success=success).to_text())
 
@@ -146,7 +150,7 @@ def _move(message: Any, shift: int) -> None:
         stamp.sec += shift // NANOSECONDS
     elif shift and message.data.startswith("{"):
         event = EpisodeEvent.from_text(message.data)
-        message.data = EpisodeEvent(event.kind, event.first + shift, event.task, event.rows, event.success).to_text()
+        message.data = replace(event, first=event.first + shift).to_text()
 
 
 class _Messages:

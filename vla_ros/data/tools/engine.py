@@ -64,6 +64,10 @@ def _dask(work: Callable[[Item], Result], items: Sequence[Item], address: str) -
         return list(client.gather(client.map(work, items, pure=False)))
 
 
+def _apply(work: Callable[[Item], Result], item: Item) -> Result:
+    return work(item)
+
+
 def _ray(work: Callable[[Item], Result], items: Sequence[Item], address: str) -> list[Result]:
     try:
         import ray
@@ -75,8 +79,8 @@ def _ray(work: Callable[[Item], Result], items: Sequence[Item], address: str) ->
     except (ConnectionError, ValueError) as error:
         raise DatasetError(f"no Ray answers at '{address}': {error}") from None
     try:
-        remote = ray.remote(work)
-        return list(ray.get([remote.remote(item) for item in items]))
+        apply = ray.remote(_apply)  # Ray takes functions written in Python alone
+        return list(ray.get([apply.remote(work, item) for item in items]))
     finally:
         if started:
             ray.shutdown()

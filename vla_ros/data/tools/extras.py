@@ -1,4 +1,4 @@
-"""What lies in a dataset beside the format's own files: seeds of simulated episodes, raw recordings."""
+"""What lies in a dataset beside the format's own files: seeds of simulated episodes, notes, raw recordings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.data import layout
+from vla_ros.data.notes import NOTES, Note, read_notes, write_notes
 
 SEEDS = "meta/seeds.json"
 RAW_PATH = "raw/chunk-{chunk_index:03d}/file-{file_index:03d}.mcap"
-_OWN = (layout.INFO, layout.STATS_FILE, layout.TASKS, layout.CONTRACT, SEEDS)
+_OWN = (layout.INFO, layout.STATS_FILE, layout.TASKS, layout.CONTRACT, SEEDS, NOTES)
 
 
 def raw_path(root: Path, episode: int) -> Path:
@@ -27,6 +28,7 @@ def carry_extras(sources: Sequence[tuple[Path, Sequence[int]]], target: Path) ->
     """
     ledger: dict[str, dict[str, list[Any]]] = {}
     notes, at = [], 0
+    noted: dict[int, tuple[Note, ...]] = {}
     for root, episodes in sources:
         new = {old: at + i for i, old in enumerate(episodes)}
         at += len(episodes)
@@ -34,6 +36,8 @@ def carry_extras(sources: Sequence[tuple[Path, Sequence[int]]], target: Path) ->
             if raw_path(root, old).exists():
                 raw_path(target, number).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(raw_path(root, old), raw_path(target, number))
+        told = read_notes(root)
+        noted |= {number: told[old] for old, number in new.items() if old in told}
         if (root / SEEDS).exists():
             _add_seeds(ledger, layout.read_json(root / SEEDS), new)
         for path in sorted((root / "meta").iterdir()):
@@ -41,6 +45,8 @@ def carry_extras(sources: Sequence[tuple[Path, Sequence[int]]], target: Path) ->
                 notes.append(f"'{path}' is not carried over: it is not known whether it numbers episodes")
     if ledger:
         layout.write_json(target / SEEDS, ledger)
+    if noted:
+        write_notes(target, noted)
     return notes
 
 

@@ -37,15 +37,18 @@ def episode_stats(dataset: Dataset, index: int, video: bool) -> dict[str, Stats]
     return stats
 
 
-def restat(root: str | Path, repair: bool = False, video: bool = False, jobs: int = 1) -> list[str]:
+def restat(
+    root: str | Path, repair: bool = False, video: bool = False, jobs: int = 1, engine: str = "processes"
+) -> list[str]:
     """Return one line about each stored statistic that the data contradict or that is missing.
 
     video: also look at the pictures, which must be decoded. repair: put right what is wrong, atomically.
-    Raises DatasetError if the dataset cannot be read, or is being written.
+    jobs, engine: see `engine`. Raises DatasetError if the dataset cannot be read, or is being written.
     """
     dataset = Dataset(root)
-    work = [(str(root), index, video) for index in range(dataset.num_episodes)]
-    computed = run(_one, work, jobs)
+    place = Path(root) if engine == "processes" else Path(root).absolute()  # workers elsewhere have other folders
+    work = [(str(place), index, video) for index in range(dataset.num_episodes)]
+    computed = run(_one, work, jobs, engine)
     rows = metadata.metadata_rows(dataset)
     differences, merged = [], {}  # type: ignore[var-annotated]
     for index, (row, stats) in enumerate(zip(rows, computed, strict=True)):

@@ -32,6 +32,7 @@ def describe(root: str | Path) -> dict[str, Any]:
         "failure": outcomes[False],
         "unlabelled": outcomes[None],
         "intervention_rows": _interventions(dataset),
+        "notes": {i: [vars(note) for note in notes] for i, notes in sorted(dataset.notes.items())},
         "tasks": dict(Counter(episode.task for episode in dataset.episodes)),
         "features": {key: {"dtype": f.dtype, "shape": list(f.shape)} for key, f in dataset.features.items()},
         "cameras": {camera: _camera(dataset, camera) for camera in dataset.cameras},
@@ -64,6 +65,10 @@ def summary(figures: dict[str, Any]) -> list[str]:
         tail = f"  {camera['codec']} {camera['pixels']}, {camera['megabytes']:.1f} MB" if camera else ""
         shape = "x".join(map(str, feature["shape"]))
         lines.append(f"    {key:28} {feature['dtype']:8} {shape}{tail}")
+    if figures["notes"]:
+        lines.append("  notes:")
+    for episode, notes in figures["notes"].items():
+        lines += [f"    episode {episode}, {note['time']:.1f} s: {note['text']}" for note in notes]
     return lines
 
 

@@ -17,10 +17,12 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.action import ActionChunk
 from vla_ros.chunking import make_executor
 from vla_ros.errors import ActionError, ObservationError, VlaRosError
 from vla_ros.gate import Gate
 from vla_ros.gate_output import GateOutput
+from vla_ros.intervention import Intervention
 from vla_ros.kinematics import Kinematics
 from vla_ros.lockstep import LockstepPacer
 from vla_ros.ros import qos
@@ -61,8 +63,11 @@ class GateNode(ManagedNode):
         what, limits = "[s] between a source's chunks, for lockstep", (1e-3, 10.0)
         source_period = declare(self, "source_period", 1.0 / contract.rate, what, limits, read_only=True)
         self._gate = Gate(contract, Kinematics.of(contract), PERIOD, make_executor(executor), SOURCES)
+        what = "a person who takes the clutch takes the arm from the policy, and gives it back by releasing"
+        self._intervention = Intervention() if declare(self, "intervention", False, what, read_only=True) else None
         if lockstep:
-            self._pacer = LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None)
+            watched = {"teleop": 1.0 / contract.rate} if self._intervention is not None else {}
+            self._pacer = LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None, watched)
         self._create_outputs(lockstep)
         self._create_inputs(lockstep)
         source = declare(self, "source", "", f"whose chunks are followed: '' for none, {', '.join(SOURCES)}")
@@ -143,7 +148,7 @@ class GateNode(ManagedNode):
             return
         while (tick := self._pacer.ready(self._gate.source)) is not None:
             self._pacer.done(tick)
-            self._gate.confirm(self._pacer.due(tick), tick)
+            self._gate.confirm(self._pacer.due(tick, self._gate.source), tick)
             self._send(self._gate.step(tick))
 
     def _send(self, output: GateOutput) -> None:
@@ -189,6 +194,7 @@ class GateNode(ManagedNode):
             except ActionError as error:
                 refusal = str(error)
             with self._lock:
+                handed = chunk is not None and self._intervene(source, chunk)
                 selected = source == self._gate.source
                 if self._pacer is not None:
                     self._pacer.chunk(source, from_time(message.header.stamp), chunk)
@@ -199,8 +205,20 @@ class GateNode(ManagedNode):
                 self._continue_lockstep()
             if refusal is not None:
                 self._report.refused(source, refusal)
+            if handed:
+                self._show_source()
 
         return receive
+
+    def _intervene(self, source: str, chunk: ActionChunk) -> bool:
+        """Hand the arm from the policy to a person, or back; return whether that happened."""
+        if self._intervention is None:
+            return False
+        chosen = self._intervention.choose(self._gate.source, source, chunk)
+        if chosen is not None:
+            self._gate.select(chosen, chunk.stamp)
+            self._report.intervention(chunk.stamp, self._intervention.running)
+        return chosen is not None
 
     def _now(self) -> int:
         return self.stamp() if self._pacer is None else self._pacer.now

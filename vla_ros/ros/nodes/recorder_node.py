@@ -1,9 +1,11 @@
 """recorder_node: what the sensors saw and what the gate really sent, as episodes of a LeRobot v3 dataset.
 
-Services ``~/start``, ``~/save``, ``~/discard``, ``~/rerecord`` (std_srvs/Trigger): the answer's message is JSON, or the
-reason for a refusal. ``/recorder/episode`` (String, see `vla_ros.data.bags.events`) tells what became of each episode,
-so that a bag of the run can be cut the same way. ``/recorder/progress`` (Time) is the time up to which it is filled;
-whoever paces a lockstep simulation stays close to it, so that nothing is lost however slow the recorder is.
+Services ``~/start``, ``~/save``, ``~/discard``, ``~/rerecord`` (std_srvs/Trigger) and ``~/label`` (std_srvs/SetBool, the
+running episode's outcome): the answer's message is JSON, or the reason for a refusal. A text on ``/recorder/note``
+(String) is kept with the running episode, or with the one just saved. ``/recorder/episode`` (String, see
+`vla_ros.data.bags.events`) tells what became of each episode and note, so that a bag of the run can be cut the same way.
+``/recorder/progress`` (Time) is the time up to which it is filled; whoever paces a lockstep simulation stays close to
+it, so that nothing is lost however slow the recorder is.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
-from std_msgs.msg import String
-from std_srvs.srv import Trigger
+from std_msgs.msg import Header, String
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.data import DatasetWriter, EpisodeRecorder, VideoSettings, layout
@@ -25,8 +28,9 @@ from vla_ros.errors import DatasetError, ObservationError
 from vla_ros.messages import setpoint_from_message
 from vla_ros.observation import Aligner
 from vla_ros.ros import qos
-from vla_ros.ros.convert import to_time
+from vla_ros.ros.convert import from_time, to_time
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
+from vla_ros.ros.gate_report import INTERVENTION
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.raw_recorder import RawRecorder
@@ -34,6 +38,7 @@ from vla_ros.ros.subscribe import observe
 
 ACTION_DEPTH = 100  # one second of the gate's setpoints
 REPORT_PERIOD = 0.5  # [s]
+NOTE = "/recorder/note"
 STALLED = 4  # reports without a new row, after which a late stream is waited for no longer
 
 
@@ -51,7 +56,7 @@ class RecorderNode(ManagedNode):
         codec = declare(self, "codec", "libx264", "video encoder: libx264, libsvtav1, libx265", read_only=True)
         lockstep = declared_lockstep(self)
         declare(self, "task", "", "instruction of the episodes; empty: what the contract's text topic says")
-        declare(self, "success", True, "outcome that the next saved episode is labelled with")
+        declare(self, "success", True, "outcome of saved episodes that nobody has labelled")
         raw = declare(
             self, "raw", False, "write every message as it arrived to an MCAP file beside the episode", read_only=True
         )
@@ -72,9 +77,13 @@ class RecorderNode(ManagedNode):
         observe(self, contract, self._aligner, lockstep=lockstep, on_sample=self._on_sample)
         actions = qos.exchanged(ACTION_DEPTH, lockstep)
         self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
+        self.create_subscription(String, NOTE, self._on_note, qos.reliable(100))
+        handed = qos.reliable(10, latched=True)
+        self.create_subscription(Header, INTERVENTION, self._on_intervention, handed)
         answers = {"start": self._start, "save": self._save, "discard": self._discard, "rerecord": self._rerecord}
         for command, answer in answers.items():
             self.create_service(Trigger, f"~/{command}", self._service(answer))
+        self.create_service(SetBool, "~/label", self._service(self._label))
         self._stalled = 0
         self.create_timer(REPORT_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -106,25 +115,55 @@ class RecorderNode(ManagedNode):
         self._recorder.action(reached, values)
         self._advance(self._newest)
 
+    def _on_intervention(self, message: Header) -> None:
+        self._recorder.intervene(from_time(message.stamp), bool(message.frame_id))
+
     def _advance(self, now: int) -> None:
-        if self._recorder.state == "recording" and self._recorder.advance(now):
+        recorder = self._recorder
+        if recorder.state != "recording":
+            return
+        before = recorder.problem
+        if recorder.advance(now):
             self._stalled = 0
-            self._progress.publish(to_time(self._recorder.progress))
+            self._progress.publish(to_time(recorder.progress))
+        if recorder.problem and not before:
+            self.get_logger().error(f"recording stopped after {recorder.rows} rows: {recorder.problem}")
 
     def _now(self) -> int:
         return self._newest if self._simulated else self.stamp()
 
-    def _service(self, answer: Callable[[], dict[str, object]]) -> Callable[..., Trigger.Response]:
-        def serve(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _service(self, answer: Callable[..., dict[str, object]]) -> Callable[[Any, Any], Any]:
+        def serve(request: Any, response: Any) -> Any:
             try:
-                if not self.active:
-                    raise DatasetError(f"recorder_node is {self.state}; activate it first")
-                response.message, response.success = json.dumps(answer()), True
+                self._require_active()
+                given = [request.data] if isinstance(request, SetBool.Request) else []
+                response.message, response.success = json.dumps(answer(*given)), True
             except DatasetError as error:
                 response.message, response.success = str(error), False
             return response
 
         return serve
+
+    def _require_active(self) -> None:
+        if not self.active:
+            raise DatasetError(f"recorder_node is {self.state}; activate it first")
+
+    def _on_note(self, message: String) -> None:
+        try:
+            self._require_active()
+            episode, note = self._recorder.note(message.data)
+        except DatasetError as error:
+            self.get_logger().warning(f"{NOTE}: {error}")
+            return
+        event = EpisodeEvent("note", text=note.text, time=note.time)
+        if self._recorder.state == "recording" and self._raw is not None:
+            self._raw.tell(event)
+        self._events.publish(String(data=event.to_text()))
+        self.get_logger().info(f"episode {episode}, {note.time:.1f} s: {note.text}")
+
+    def _label(self, success: bool) -> dict[str, object]:
+        self._recorder.label(success)
+        return {"success": success}
 
     def _start(self) -> dict[str, object]:
         assert self._writer is not None
@@ -143,7 +182,9 @@ class RecorderNode(ManagedNode):
 
     def _save(self) -> dict[str, object]:
         self._advance(self._newest)
-        recorder, success = self._recorder, bool(self.get_parameter("success").value)
+        recorder = self._recorder
+        labelled = recorder.success
+        success = bool(self.get_parameter("success").value) if labelled is None else labelled
         rows, problem, stale = recorder.rows, recorder.problem, dict(recorder.stale_rows)
         event = EpisodeEvent("save", rows=rows, success=success)
         if recorder.state == "recording" and self._raw is not None:
@@ -153,7 +194,7 @@ class RecorderNode(ManagedNode):
                 self.get_logger().error(str(error))
         episode = recorder.save(success)
         self._events.publish(String(data=event.to_text()))
-        return {"episode": episode, "rows": rows, "problem": problem, "stale_rows": stale}
+        return {"episode": episode, "rows": rows, "success": success, "problem": problem, "stale_rows": stale}
 
     def _discard(self) -> dict[str, object]:
         if self._recorder.state == "recording" and self._raw is not None:

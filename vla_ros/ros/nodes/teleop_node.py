@@ -1,6 +1,7 @@
 """teleop_node: one leader device, as short action chunks on ``/teleop/chunk``; an empty chunk says "hold".
 
-``~/reset`` (std_srvs/Trigger) makes a scripted operator begin anew with the parameter ``seed``.
+``~/reset`` (std_srvs/Trigger) makes a scripted operator begin anew with the parameter ``seed``. A person's device is
+`vla_ros.ros.live_teleop`'s.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
-from vla_ros.action import NANOSECONDS
+from vla_ros.action import NANOSECONDS, ActionChunk
 from vla_ros.errors import DeviceError, ObservationError
 from vla_ros.kinematics import Kinematics
 from vla_ros.ros import qos
@@ -24,12 +25,16 @@ from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.convert import JointReader, from_time
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics
 from vla_ros.ros.lifecycle import ManagedNode, run_node
+from vla_ros.ros.live_teleop import LiveTeleop, leader_kinematics
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.teleop import LeaderFollower, WorldWatcher
 from vla_ros.teleop.device import LeaderDevice, TeleopSample
-from vla_ros.teleop.registry import make_device
+from vla_ros.teleop.registry import clutch_of, is_live, make_device
+from vla_ros.teleop.streamed import StreamedLeader
+from vla_ros.teleop.topic import TopicLeader
 
 DEPTH = 200
+LIVE_RATE, LIVE_POINTS = 100.0, 8  # of a person's device; the chunk reaches further than the gate looks ahead
 ROUNDING = 1e-6  # stamps are whole nanoseconds: a tick's own stamp may lie this part of a period past it
 
 
@@ -40,37 +45,50 @@ class TeleopNode(ManagedNode):
         super().__init__("teleop_node")
         self._device: LeaderDevice | None = None
         self._watcher: WorldWatcher | None = None
+        self._live: LiveTeleop | None = None
 
     def configure(self) -> None:
         """Connect the device and create the entities."""
         self._contract = declared_contract(self)
-        device = declare(self, "device", "scripted", "leader device: scripted", read_only=True)
+        device = declare(self, "device", "scripted", "address of the device; vla-ros teleop --list", read_only=True)
         task = declare(self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True)
         seed = declare(self, "seed", 0, "seed of the scripted operator, taken over by ~/reset")
-        declare(self, "clutch", True, "False: the operator's hand is off, every chunk says 'hold'")
+        live = is_live(device)
+        declare(self, "clutch", bool(clutch_of(device)), "False: the operator's hand is off, every chunk says 'hold'")
         rate = declare(
             self, "rate", 0.0, "chunks per second [Hz]; 0: the contract's rate", (0.0, 1000.0), read_only=True
         )
-        points = declare(self, "points", 3, "targets in a chunk, one period apart", (2, 100), read_only=True)
+        points = declare(self, "points", LIVE_POINTS if live else 3, "targets in a chunk", (2, 100), read_only=True)
         self._lockstep = declared_lockstep(self)
 
         kinematics = Kinematics.of(self._contract)
-        self._rate = rate or self._contract.rate
+        self._rate = rate or (LIVE_RATE if live else self._contract.rate)
         self._follower = LeaderFollower(self._contract, kinematics, 1.0 / self._rate, points)
-        self._device = make_device(device, self._contract, kinematics, task, seed)
-        self._device.connect()
+        own = live and leader_kinematics(self) is not None
+        self._device = made = make_device(device, self._contract, kinematics, task, seed, own)
         self._chunks = self.create_publisher(JointTrajectory, "/teleop/chunk", qos.exchanged(10, self._lockstep))
         self._diagnostics = Diagnostics(self)
         self._reason = ""
         self._tick: int | None = None
         self._newest = -1
         self.create_service(Trigger, "~/reset", self._on_reset)
-        if isinstance(self._device, WorldWatcher):
-            self._watcher = self._device
-            self._watch(self._device)
-        if not self._lockstep:
+        if isinstance(made, StreamedLeader | TopicLeader):
+            self._lead_live(made, kinematics, points)
+        elif isinstance(made, WorldWatcher):
+            self._watcher = made
+            self._watch(made)
+        made.connect()
+        if not self._lockstep and not live:
             self.create_timer(1.0 / self._rate, lambda: self._act(self.stamp()))
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _lead_live(self, device: StreamedLeader | TopicLeader, kinematics: Kinematics, points: int) -> None:
+        if self._lockstep or self.get_parameter("use_sim_time").value:
+            raise DeviceError("teleop_node: a person's device is of real time; leave out lockstep and use_sim_time")
+        self._live = LiveTeleop(self, self._contract, kinematics, device, self._publish, 1.0 / self._rate, points)
+
+    def _publish(self, chunk: ActionChunk) -> None:
+        self._chunks.publish(chunk_to_message(chunk))
 
     def cleanup(self) -> None:
         """Let the device go."""
@@ -122,11 +140,11 @@ class TeleopNode(ManagedNode):
         try:
             clutch = bool(self.get_parameter("clutch").value)
             sample = self._device.read(t) if clutch else None
-            chunk = self._follower.chunk(t, sample)
+            chunk = self._follower.chunk(t, sample) if clutch else self._follower.released(t)
             reason = "" if sample else getattr(self._device, "reason", "") if clutch else "the clutch is open"
         except DeviceError as error:
             chunk, reason = self._follower.chunk(t, None), str(error)
-        self._chunks.publish(chunk_to_message(chunk))
+        self._publish(chunk)
         if reason != self._reason:
             self._reason = reason
             self._report()
@@ -140,7 +158,9 @@ class TeleopNode(ManagedNode):
         return response
 
     def _report(self) -> None:
-        if self.active:
+        if self.active and self._live is not None:
+            self._diagnostics.publish(*self._live.status())
+        elif self.active:
             self._diagnostics.publish(WARN if self._reason else OK, self._reason or "leading")
 
 

@@ -38,6 +38,7 @@ def episode_content(dataset: Dataset, episode: Episode, page: Path, embed: bool)
         "step": step / dataset.fps,
         "panels": [panel for panel in _panels(dataset, rows, step) if panel["curves"]],
         "videos": [_video(dataset, episode, camera, page, embed) for camera in dataset.cameras],
+        "notes": [vars(note) for note in dataset.notes.get(episode.index, ())],
         "findings": [f.to_json() for f in sorted(check_rows(rows), key=lambda finding: finding.time)],
     }
 

@@ -45,6 +45,9 @@ def _log(rr: Any, stream: Any, dataset: Dataset, episode: Episode) -> None:
     rows, branch = load_rows(dataset, episode), f"episode_{episode.index}"
     times = np.arange(rows.rows) / dataset.fps
     stream.log(f"{branch}/task", rr.TextDocument(" / ".join(episode.tasks)), static=True)
+    for note in dataset.notes.get(episode.index, ()):
+        column = rr.TextLog.columns(text=[note.text])
+        rr.send_columns(f"{branch}/notes", [rr.TimeColumn("time", duration=[note.time])], column, recording=stream)
     for key, values in rows.columns.items():
         if not (key.startswith(("observation.", "action")) or key == AGE):
             continue

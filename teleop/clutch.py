@@ -1,0 +1,199 @@
+"""The clutch: motion counts only while it is held, and engaging it never makes the arm jump.
+
+On engaging, what the device shows is tied to where the arm is at that moment. Poses and, in mode `relative`, joints go on from
+there by as much as the hand moves. In mode `lead` the joints' offset to the device shrinks at a bounded speed until it is
+gone: leader and follower are led together, and from then on the arm is where the leader is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.transform import Rotation
+
+from vla_ros.action import NANOSECONDS
+from vla_ros.errors import DeviceError, unknown_name
+from vla_ros.teleop.device import TeleopSample
+
+Array = npt.NDArray[np.float64]
+Joints = Mapping[str, float]
+MODES = ("lead", "relative")
+LONGEST_STEP = 0.1  # [s] that one sample of a velocity may count for
+
+
+@dataclass(frozen=True)
+class ClutchSettings:
+    """mode: of joints, one of MODES. approach: speed of leading together [rad/s]. scale: of the hand's motion, of poses,
+    velocities and relative joints. led: joints that are led together in either mode, grippers, at the speed grip [m/s].
+    leash: how far the goal of a velocity device may be ahead of the arm [m].
+    """
+
+    mode: str = "lead"
+    approach: float = 0.3
+    scale: float = 1.0
+    led: frozenset[str] = frozenset()
+    grip: float = 0.1
+    leash: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise DeviceError(unknown_name("clutch mode", self.mode, MODES))
+        for name in ("approach", "scale", "grip", "leash"):
+            if not getattr(self, name) > 0:
+                raise DeviceError(f"clutch: {name} is {getattr(self, name)}, want more than 0")
+
+
+class Clutch:
+    """Turns a device's samples into what the arm is to do. It is open at first; `take` and `release` are the operator's.
+
+    pose_of: the tip's pose [7] at the arm's joints, needed for devices of poses or velocities.
+    """
+
+    def __init__(
+        self, settings: ClutchSettings | None = None, pose_of: Callable[[Joints], Array] | None = None
+    ) -> None:
+        self.settings = settings or ClutchSettings()
+        self._pose_of = pose_of
+        self._held = False
+        self._lost = ""  # why it has opened by itself
+        self._tie: _Tie | None = None
+        self._slipping = False  # it was tied, and will be again
+
+    @property
+    def engaged(self) -> bool:
+        """Whether motion counts."""
+        return self._tie is not None
+
+    @property
+    def held(self) -> bool:
+        """Whether the operator holds it and it has not opened by itself since."""
+        return self._held and not self._lost
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has opened by itself."""
+        return bool(self._lost)
+
+    @property
+    def reason(self) -> str:
+        """Why motion does not count, '' while it does."""
+        if self.engaged or self._slipping:
+            return ""
+        return f"{self._lost}; take the clutch again" if self._lost else "the clutch is open"
+
+    def slip(self) -> None:
+        """Tie device and arm anew with the next sample: somebody else moves the arm, or the device was late."""
+        self._slipping = self._slipping or self._tie is not None
+        self._tie = None
+
+    def take(self) -> None:
+        """Hold the clutch; it engages with the next sample."""
+        self._held, self._lost = True, ""
+
+    def release(self) -> None:
+        """Open the clutch."""
+        self._held, self._tie, self._lost, self._slipping = False, None, "", False
+
+    def lose(self, why: str) -> None:
+        """Open it because the device, or the arm's state, is gone: it has to be taken again, by `take` or on the device."""
+        if self._tie is not None or self._slipping:
+            self._lost = why
+        self._tie, self._slipping = None, False
+
+    def __call__(self, sample: TeleopSample, arm: Joints) -> TeleopSample:
+        """Return what the arm is to do, tied to the joints `arm` at which it engages; an open one says "hold".
+
+        Raises DeviceError naming a joint of `arm` that the sample lacks.
+        """
+        if not sample.clutch:
+            self._tie, self._lost, self._slipping = None, "", False
+        elif self.held and self._tie is None:
+            self._tie, self._slipping = self._engage(sample, arm), False
+        if self._tie is None:
+            return replace(sample, clutch=False)
+        return self._tie.follow(sample, arm)
+
+    def _engage(self, sample: TeleopSample, arm: Joints) -> _Tie:
+        if sample.joints:
+            missing = [name for name in arm if name not in sample.joints]
+            if missing:
+                raise DeviceError("the device's sample: " + unknown_name("joint", missing[0], sample.joints))
+            return _JointTie(self.settings, sample, arm)
+        if self._pose_of is None:
+            raise DeviceError("the device gives no joints: the clutch needs the arm's kinematics")
+        return _PoseTie(self.settings, sample, arm, self._pose_of)
+
+
+class _Tie:
+    """What ties device and arm while the clutch is engaged."""
+
+    def follow(self, sample: TeleopSample, arm: Joints) -> TeleopSample:
+        raise NotImplementedError
+
+
+class _JointTie(_Tie):
+    def __init__(self, settings: ClutchSettings, sample: TeleopSample, arm: Joints) -> None:
+        self._stamp = sample.stamp
+        self._speed = {name: settings.grip if name in settings.led else settings.approach for name in arm}
+        led = set(arm) if settings.mode == "lead" else settings.led
+        self._scale = {name: 1.0 if name in led else settings.scale for name in arm}
+        self._offset = {name: arm[name] - self._scale[name] * sample.joints[name] for name in arm}
+        self._led = [name for name in arm if name in led]
+
+    def follow(self, sample: TeleopSample, arm: Joints) -> TeleopSample:
+        period = float(np.clip((sample.stamp - self._stamp) / NANOSECONDS, 0.0, LONGEST_STEP))
+        self._stamp = sample.stamp
+        for name in self._led:
+            offset = self._offset[name]
+            self._offset[name] = float(np.sign(offset)) * max(abs(offset) - self._speed[name] * period, 0.0)
+        return replace(
+            sample, joints={name: self._scale[name] * sample.joints[name] + self._offset[name] for name in self._offset}
+        )
+
+
+class _PoseTie(_Tie):
+    """Poses relative to the moment of engagement, or velocities summed up from there; the gripper [m] is led together."""
+
+    def __init__(
+        self, settings: ClutchSettings, sample: TeleopSample, arm: Joints, pose_of: Callable[[Joints], Array]
+    ) -> None:
+        self._settings, self._pose_of, self._stamp = settings, pose_of, sample.stamp
+        self._start = sample.pose
+        self._goal = self._arm = pose_of(arm)
+        self._gripper = next((arm[name] for name in arm if name in settings.led), None)
+
+    def follow(self, sample: TeleopSample, arm: Joints) -> TeleopSample:
+        period = float(np.clip((sample.stamp - self._stamp) / NANOSECONDS, 0.0, LONGEST_STEP))
+        self._stamp = sample.stamp
+        if sample.pose is not None and self._start is not None:
+            self._goal = self._moved(sample.pose, self._start)
+        elif sample.twist is not None:
+            self._goal = self._driven(sample.twist, period, self._pose_of(arm))
+        if self._gripper is not None and sample.gripper is not None:
+            away, step = sample.gripper - self._gripper, self._settings.grip * period
+            self._gripper += float(np.clip(away, -step, step))
+        return replace(sample, pose=self._goal.copy(), gripper=self._gripper, twist=None)
+
+    def _moved(self, pose: Array, start: Array) -> Array:
+        position = self._arm[:3] + self._settings.scale * (pose[:3] - start[:3])
+        turn = Rotation.from_quat(pose[3:]) * Rotation.from_quat(start[3:]).inv()
+        return np.concatenate([position, _turned(turn, self._arm[3:])])
+
+    def _driven(self, twist: Array, period: float, at: Array) -> Array:
+        scale, leash = self._settings.scale, self._settings.leash
+        ahead = self._goal[:3] + scale * twist[:3] * period - at[:3]
+        distance = float(np.linalg.norm(ahead))
+        position = at[:3] + ahead * min(1.0, leash / max(distance, 1e-12))
+        if not twist[:3].any():
+            position = self._goal[:3]  # at rest the goal stays, however the arm trembles
+        turn = Rotation.from_rotvec(twist[3:] * period)
+        return np.concatenate([position, _turned(turn, self._goal[3:])])
+
+
+def _turned(turn: Rotation, quaternion: Array) -> Array:
+    """Return `turn` after `quaternion`, on the side of `quaternion`."""
+    turned = np.asarray((turn * Rotation.from_quat(quaternion)).as_quat())
+    return turned if turned @ quaternion >= 0 else -turned

@@ -1,0 +1,153 @@
+"""The one path from a device to the gate: a sample is smoothed, tied to the arm by the clutch, mapped, and made a chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from vla_ros.action import NANOSECONDS, ActionChunk
+from vla_ros.contract import Contract
+from vla_ros.errors import DeviceError, unknown_name
+from vla_ros.kinematics import Kinematics
+from vla_ros.limits import motion_limits
+from vla_ros.teleop.clutch import Clutch, ClutchSettings
+from vla_ros.teleop.device import TeleopSample
+from vla_ros.teleop.filters import OneEuro, Slack
+from vla_ros.teleop.leader_follower import LeaderFollower
+
+Array = npt.NDArray[np.float64]
+FARTHEST = 0.6  # [rad, m] that the arm may be behind its leader before the clutch opens
+ARM_STALE = 1.0  # [s] an older state of the arm is none; the gate holds the arm long before
+
+
+@dataclass(frozen=True)
+class OperationSettings:
+    """clutch: see there. cutoff [Hz] and beta: of the One-Euro filter, cutoff 0 for none. slack: joint motion [rad, m] that is
+    taken for trembling.
+    """
+
+    clutch: ClutchSettings = field(default_factory=ClutchSettings)
+    cutoff: float = 4.0
+    beta: float = 20.0
+    slack: float = 0.0
+
+
+class Operation:
+    """Makes chunks of a device's samples. Call `see` with the arm's state, `act` with each sample, `hold` when there is none.
+
+    leader: the leader arm's own kinematics where they are not the follower's; then its tip leads the follower's tip.
+    period: between the points of a chunk [s].
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        kinematics: Kinematics,
+        settings: OperationSettings | None = None,
+        leader: Kinematics | None = None,
+        period: float | None = None,
+        points: int = 3,
+    ) -> None:
+        given = settings or OperationSettings()
+        self._contract, self._kinematics, self._leader = contract, kinematics, leader
+        self._led = frozenset(name for name in contract.joint_names if name not in kinematics.tip_joints)
+        self.clutch = Clutch(replace(given.clutch, led=self._led), self._pose_of)
+        self._follower = LeaderFollower(contract, kinematics, period, points, predict=True)
+        self._euro = OneEuro(given.cutoff, given.beta) if given.cutoff > 0 else None
+        self._slack = Slack(given.slack) if given.slack > 0 else None
+        self._most = motion_limits(contract, kinematics, 0.01).velocity
+        self._arm: dict[str, float] = {}
+        self._seen = 0
+        self._q: Array | None = None  # the joints last asked for by way of a pose
+        self._solved = 0
+
+    def see(self, stamp: int, positions: Mapping[str, float]) -> None:
+        """Take where the arm is, or is sent by the gate, at `stamp` [ns]: joints [rad, m] by name."""
+        self._arm, self._seen = dict(positions), stamp
+
+    def act(self, sample: TeleopSample, stamp: int | None = None, task: str = "") -> ActionChunk:
+        """Return the chunk for a sample: empty ("hold") while the clutch is open, and without names when it is the operator
+        who has opened it. stamp: of the chunk [ns], by default the sample's. Raises DeviceError when the device cannot
+        serve the contract.
+        """
+        at = sample.stamp if stamp is None else stamp
+        if not self._arm or at - self._seen > ARM_STALE * NANOSECONDS:
+            return self.hold(at, f"no joint states on {self._contract.state.topic}")
+        asked = self.clutch(self._smoothed(self._as_pose(sample)), self._arm)
+        if not asked.clutch:
+            self._q = None
+            return self._follower.chunk(at, None, task) if self.clutch.lost else self._follower.released(at)
+        if not asked.joints and self._contract.action.space == "joint_position":
+            asked = self._solve(asked)
+        self._check_distance(asked)
+        return self._follower.chunk(at, asked if self.clutch.engaged else None, task)
+
+    def pause(self, stamp: int) -> ActionChunk:
+        """Return an empty chunk, the device being late: it goes on from where the arm is then."""
+        self.clutch.slip()
+        return self._rest(stamp)
+
+    def hold(self, stamp: int, why: str) -> ActionChunk:
+        """Return an empty chunk, the device or the arm being lost: the clutch has to be taken again."""
+        self.clutch.lose(why)
+        return self._rest(stamp)
+
+    def _rest(self, stamp: int) -> ActionChunk:
+        self._q = None
+        for part in (self._euro, self._slack):
+            if part is not None:
+                part.reset()
+        return self._follower.chunk(stamp, None)
+
+    def _as_pose(self, sample: TeleopSample) -> TeleopSample:
+        """Return a leader arm of other kinematics as the pose of its tip."""
+        if self._leader is None or not sample.joints:
+            return sample
+        names = self._leader.joint_names
+        for name in names:
+            if name not in sample.joints:
+                raise DeviceError("the device's sample: " + unknown_name("joint", name, sample.joints))
+        gripper = next((sample.joints[name] for name in sorted(self._led) if name in sample.joints), None)
+        pose = self._leader.pose([sample.joints[name] for name in names])
+        return replace(sample, joints={}, pose=pose, gripper=gripper)
+
+    def _smoothed(self, sample: TeleopSample) -> TeleopSample:
+        if sample.joints:
+            names = list(sample.joints)
+            values = np.array([sample.joints[name] for name in names])
+            if self._slack is not None:
+                values = self._slack(values)
+            if self._euro is not None:
+                values = self._euro(sample.stamp, values)
+            return replace(sample, joints=dict(zip(names, values.tolist(), strict=True)))
+        if sample.pose is not None and self._euro is not None:
+            pose = self._euro(sample.stamp, sample.pose)
+            return replace(sample, pose=np.concatenate([pose[:3], pose[3:] / np.linalg.norm(pose[3:])]))
+        return sample
+
+    def _pose_of(self, joints: Mapping[str, float]) -> Array:
+        return self._kinematics.pose([joints[name] for name in self._kinematics.joint_names])
+
+    def _solve(self, asked: TeleopSample) -> TeleopSample:
+        """Return the joints that bring the tip nearer to the asked pose, no faster than the contract allows."""
+        names = self._kinematics.joint_names
+        if self._q is None:
+            self._q, self._solved = np.array([self._arm[name] for name in names]), asked.stamp
+        period = float(np.clip((asked.stamp - self._solved) / NANOSECONDS, 1e-3, 0.1))
+        self._solved = asked.stamp
+        self._q = self._kinematics.step_towards(self._q, np.asarray(asked.pose), self._most * period)
+        joints = dict(zip(names, self._q.tolist(), strict=True))
+        if asked.gripper is not None:
+            joints |= dict.fromkeys(self._led, asked.gripper)
+        return replace(asked, joints=joints, pose=None)
+
+    def _check_distance(self, asked: TeleopSample) -> None:
+        """Open the clutch when the arm does not come along: it would dash after its leader once it could."""
+        for name, wanted in asked.joints.items():
+            away = abs(wanted - self._arm.get(name, wanted))
+            if away > FARTHEST:
+                self.clutch.lose(f"the arm is {away:.2f} behind its leader at '{name}'")
+                return

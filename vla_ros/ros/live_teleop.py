@@ -1,0 +1,210 @@
+"""A person's device on the graph: each sample becomes a chunk as soon as it is there, and none when it is not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_ros.action import ActionChunk
+from vla_ros.contract import Contract
+from vla_ros.errors import DeviceError, ObservationError
+from vla_ros.kinematics import Kinematics
+from vla_ros.messages import setpoint_from_message
+from vla_ros.robot import load_urdf, movable_joints
+from vla_ros.ros import qos
+from vla_ros.ros.convert import JointReader, from_time
+from vla_ros.ros.diagnostics import ERROR, OK, WARN
+from vla_ros.ros.lifecycle import ManagedNode
+from vla_ros.ros.params import declare
+from vla_ros.teleop.clutch import ClutchSettings
+from vla_ros.teleop.device import TeleopSample
+from vla_ros.teleop.operation import Operation, OperationSettings
+from vla_ros.teleop.streamed import StreamedLeader
+from vla_ros.teleop.topic import TopicLeader
+
+WATCH_PERIOD = 0.05  # [s] in which a device that has gone quiet is noticed
+SETPOINT_FRESH = 100_000_000  # [ns] the gate's setpoint says better than the joints where the arm is being sent
+ME = "teleop"  # among the gate's sources
+
+
+class LiveTeleop:
+    """What teleop_node has for a device in real time. publish: sends a chunk; may be called from the device's thread.
+
+    Services: ``~/clutch`` (SetBool), which the parameter `clutch` does too, and ``~/toggle_clutch`` (Trigger).
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode,
+        contract: Contract,
+        kinematics: Kinematics,
+        device: StreamedLeader | TopicLeader,
+        publish: Callable[[ActionChunk], None],
+        period: float,
+        points: int,
+    ) -> None:
+        self._node, self._contract, self._device, self._publish = node, contract, device, publish
+        self._lock = threading.Lock()
+        self._problem, self._setpoint_at = "no sample yet", 0
+        self._followed = False  # by the gate
+        leader = leader_kinematics(node)
+        self._operation = Operation(contract, kinematics, self._settings(), leader, period, points)
+        if node.get_parameter("clutch").value:
+            self._operation.clutch.take()
+        self._subscribe()
+        node.create_service(SetBool, "~/clutch", self._on_clutch)
+        node.create_service(Trigger, "~/toggle_clutch", self._on_toggle)
+        node.add_on_set_parameters_callback(self._on_parameters)
+        node.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        device.on_sample, device.on_change = self._on_sample, self._on_change
+
+    def status(self) -> tuple[int, str, dict[str, str]]:
+        """Return level, text and figures for diagnostics."""
+        clutch, values = self._operation.clutch, {"clutch": "engaged" if self._operation.clutch.engaged else "open"}
+        flags: tuple[str, ...] = ()
+        if isinstance(self._device, StreamedLeader):
+            flags = self._device.statistics.flags
+            values |= self._device.statistics.summary()
+        if self._problem:
+            return ERROR, self._problem, values
+        if flags:
+            return WARN, "; ".join(flags), values
+        return (OK, "leading", values) if clutch.engaged else (WARN, clutch.reason, values)
+
+    def _settings(self) -> OperationSettings:
+        node = self._node
+        mode = declare(node, "mode", "lead", "how joints are tied on engaging: lead, relative", read_only=True)
+        approach = declare(node, "approach", 0.3, "[rad/s] of leading together", (0.01, 2.0), read_only=True)
+        scale = declare(node, "scale", 1.0, "arm's motion for the hand's, of poses", (0.05, 5.0), read_only=True)
+        cutoff = declare(
+            node, "cutoff", 4.0, "[Hz] of the One-Euro filter at rest; 0: none", (0.0, 100.0), read_only=True
+        )
+        beta = declare(node, "beta", 20.0, "[Hz per rad/s] by which motion raises it", (0.0, 1000.0), read_only=True)
+        slack = declare(node, "slack", 0.0, "[rad, m] of motion that counts as trembling", (0.0, 0.2), read_only=True)
+        return OperationSettings(ClutchSettings(mode, approach, scale), cutoff, beta, slack)
+
+    def _subscribe(self) -> None:
+        node, state = self._node, self._contract.state
+        read = JointReader(self._contract.joint_names, state.topic)
+
+        def on_joints(message: JointState) -> None:
+            try:
+                positions = dict(zip(read.joints, read(message).tolist(), strict=True))
+            except ObservationError as error:
+                node.get_logger().warning(str(error), throttle_duration_sec=2.0)
+                return
+            now = node.stamp()
+            with self._lock:
+                if now - self._setpoint_at > SETPOINT_FRESH:
+                    self._operation.see(from_time(message.header.stamp), positions)
+
+        def on_action(message: JointTrajectory) -> None:
+            try:
+                _, values = setpoint_from_message(message, self._contract.action.names)
+            except ObservationError:
+                return
+            with self._lock:
+                self._setpoint_at = stamp = from_time(message.header.stamp)
+                self._operation.see(stamp, dict(zip(self._contract.joint_names, values.tolist(), strict=True)))
+
+        def on_source(message: String) -> None:
+            with self._lock:
+                self._followed = message.data == ME
+
+        node.create_subscription(JointState, state.topic, on_joints, qos.sensor(10))
+        if self._contract.action.space == "joint_position":
+            node.create_subscription(JointTrajectory, "/gate/action", on_action, qos.reliable(10))
+        node.create_subscription(String, "/gate/source", on_source, qos.LATCHED)
+        if isinstance(self._device, TopicLeader):
+            self._hear(self._device)
+
+    def _hear(self, device: TopicLeader) -> None:
+        def on_leader(message: JointState) -> None:
+            if len(message.position) == len(message.name):
+                device.hear(dict(zip(message.name, message.position, strict=True)))
+
+        self._node.create_subscription(JointState, device.topic, on_leader, qos.sensor(1))
+
+    def _on_sample(self, sample: TeleopSample) -> None:
+        """Lead the arm to where the device is; called in the device's thread."""
+        if not self._node.active:
+            return
+        with self._lock:
+            if not self._followed:
+                self._operation.clutch.slip()
+            try:
+                chunk, problem = self._operation.act(sample), ""
+            except DeviceError as error:
+                chunk, problem = self._operation.hold(sample.stamp, str(error)), str(error)
+            self._publish(chunk)
+            self._problem = problem
+
+    def _on_change(self, problem: str) -> None:
+        if problem:
+            self._node.get_logger().error(problem)
+            self._stop(problem)
+        else:
+            again = "; take the clutch again" if self._operation.clutch.lost else ""
+            self._node.get_logger().info(f"the device's samples come{again}")
+
+    def _watch(self) -> None:
+        """Say "hold" while the device is quiet."""
+        try:
+            self._device.read()
+        except DeviceError as error:
+            self._stop(str(error), lost=self._device.lost)
+
+    def _stop(self, why: str, lost: bool = True) -> None:
+        """Hold the arm; a device that is merely late goes on by itself, one that is lost does not."""
+        with self._lock:
+            if self._node.active:
+                now = self._node.stamp()
+                self._publish(self._operation.hold(now, why) if lost else self._operation.pause(now))
+            self._problem = why
+
+    def _on_clutch(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._set_clutch(request.data)
+        response.success, response.message = True, "taken" if request.data else "released"
+        return response
+
+    def _on_toggle(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            held = not self._operation.clutch.held
+        self._set_clutch(held)
+        response.success, response.message = True, "taken" if held else "released"
+        return response
+
+    def _on_parameters(self, parameters: list[Parameter]) -> Any:
+        for parameter in parameters:
+            if parameter.name == "clutch":
+                self._set_clutch(bool(parameter.value))
+        return SetParametersResult(successful=True)
+
+    def _set_clutch(self, held: bool) -> None:
+        with self._lock:
+            clutch = self._operation.clutch
+            if held:
+                clutch.take()
+            else:
+                clutch.release()
+
+
+def leader_kinematics(node: ManagedNode) -> Kinematics | None:
+    """Return the leader arm's own kinematics where the node is given its URDF, else None."""
+    what = "URDF or xacro of the leader arm, where its joints are not the follower's: its tip leads the follower's"
+    urdf = declare(node, "leader_urdf", "", what, read_only=True)
+    tip = declare(node, "leader_tip", "tool0", "tip link of the leader arm", read_only=True)
+    if not urdf:
+        return None
+    text = load_urdf(urdf)
+    whole = Kinematics(text, movable_joints(text), tip)
+    return Kinematics(text, whole.tip_joints, tip)

@@ -1,0 +1,110 @@
+"""``vla-ros teleop`` and ``vla-ros calibrate leader``: teaching by hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ContractName = Annotated[str, typer.Option(help="contract file, or its name in config/contracts")]
+
+
+def register(app: typer.Typer, bench: typer.Typer, calibrate: typer.Typer) -> None:
+    """Add the commands, each to its group."""
+    app.command("teleop")(teleop)
+    bench.command("teleop")(bench_teleop)
+    calibrate.command("leader")(calibrate_leader)
+
+
+def teleop(
+    device: Annotated[str, typer.Option(help="address of the device, or 'keyboard' for this terminal")] = "",
+    show: Annotated[bool, typer.Option("--list", help="name the devices, and the serial ports that are here")] = False,
+    contract: ContractName = "tabletop_arm",
+    task: str = "pick_place",
+    seed: Annotated[int, typer.Option(help="seed of the scene")] = 0,
+    sim: Annotated[bool, typer.Option(help="bring the simulated arm up too")] = True,
+    mode: Annotated[str, typer.Option(help="how joints are tied on engaging: lead, relative")] = "lead",
+    scale: Annotated[float, typer.Option(help="arm's motion for the hand's, of poses and relative joints")] = 1.0,
+    record: Annotated[Path | None, typer.Option(help="folder of the dataset that recorder_node writes")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="policy that has the arm until you take the clutch; you correct it")
+    ] = None,
+    leader_urdf: Annotated[str, typer.Option(help="URDF of a leader whose joints are not the follower's")] = "",
+    leader_tip: Annotated[str, typer.Option(help="its tip link")] = "tool0",
+) -> None:
+    """Lead the arm by hand: simulation, gate and teleop_node with a device. Enter takes and releases the clutch."""
+    from vla_ros.teleop.registry import DEVICES
+
+    if show or not device:
+        from vla_ros.teleop.servo_bus import serial_ports
+
+        width = max(len(kind.address) for kind in DEVICES.values())
+        for kind in DEVICES.values():
+            print(f"{kind.address:{width}}  {kind.what}")
+        print(f"serial ports: {', '.join(serial_ports()) or 'none'}")
+        return
+    from vla_ros.ros.teleop import Session, lead
+
+    parameters: dict[str, bool | int | float | str] = {"mode": mode, "scale": scale}
+    parameters |= {"leader_urdf": leader_urdf, "leader_tip": leader_tip}
+    folders = {"checkpoint": str(checkpoint or ""), "record": str(record or "")}
+    raise typer.Exit(lead(Session(device, contract, task, seed, sim, parameters=parameters, **folders)))
+
+
+def bench_teleop(
+    seconds: Annotated[float, typer.Option(help="how long to measure")] = 20.0,
+    device: Annotated[str, typer.Option(help="emulated servo bus: dynamixel, feetech")] = "dynamixel",
+    contract: ContractName = "tabletop_arm",
+) -> None:
+    """Print how quickly and how truly the simulated arm follows an emulated leader arm."""
+    from vla_ros.ros.bench_teleop import teleop as run
+
+    run(seconds, device, contract)
+
+
+def calibrate_leader(
+    device: Annotated[str, typer.Argument(help="such as dynamixel:///dev/ttyUSB0?baud=1000000")],
+    output: Annotated[Path, typer.Option(help="the file to write")] = Path("leader.yaml"),
+    contract: ContractName = "tabletop_arm",
+    ids: Annotated[str, typer.Option(help="servo ids in the order of the contract's joints, 1,2,3,...")] = "",
+    home: Annotated[
+        str, typer.Option(help="angles [rad] of the pose to begin in, 0.0,-0.5,...; default: all zero")
+    ] = "",
+) -> None:
+    """Calibrate a leader arm: move it by hand as you are told, and press Enter."""
+    from vla_ros.contract import load_contract
+    from vla_ros.kinematics import Kinematics
+    from vla_ros.teleop.calibrate import calibrate_leader as run
+
+    robot = Kinematics.of(load_contract(contract))
+    ends = {
+        name: (float(low), float(high))
+        for name, low, high in zip(robot.joint_names, robot.lower, robot.upper, strict=True)
+        if name not in robot.tip_joints
+    }
+    pose = dict(zip(robot.tip_joints, _numbers(home, "--home"), strict=False))
+    made = run(
+        device,
+        robot.joint_names,
+        ends,
+        output,
+        sys.stdin,
+        lambda line: print(line, flush=True),
+        [int(number) for number in _numbers(ids, "--ids")],
+        pose,
+    )
+    for name, joint in made.joints.items():
+        way = "opens and closes" if joint.ends else f"zero {joint.zero}, direction {joint.direction:+d}"
+        print(f"{name:16} servo {joint.id:3}  {joint.range_min:5} to {joint.range_max:5} ticks  {way}")
+    print(f"saved {output}: vla-ros teleop --device '{device}{'&' if '?' in device else '?'}calibration={output}'")
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    from vla_ros.errors import DeviceError
+
+    try:
+        return [float(word) for word in text.split(",") if word]
+    except ValueError:
+        raise DeviceError(f"{option} is '{text}', want numbers with commas between") from None

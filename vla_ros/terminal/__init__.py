@@ -1,0 +1,1 @@
+"""The operator's terminal while recording: keys, cues, and the line that tells how it goes."""
