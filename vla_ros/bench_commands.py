@@ -66,23 +66,23 @@ def loader(
 def encoders(
     only: Annotated[list[str] | None, typer.Option(help="encoders whose names begin so; repeat for several")] = None,
     seconds: Annotated[float, typer.Option(help="how long each batch size of each encoder is measured")] = 2.0,
-    threads: Annotated[int, typer.Option(help="threads of torch; 0: its own choice")] = 0,
+    threads: Annotated[int, typer.Option(help="threads of torch: with one, the processor's time is measured")] = 1,
 ) -> None:
     """Print time at batch 1 and 8, tokens and parameters of each encoder, on this machine's CPU, with random weights."""
-    import platform
-
     import torch
 
     from vla_ros.encoders.bench import HEADER, bench
 
-    if threads > 0:
-        torch.set_num_threads(threads)
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}, width 256, fastest of many"
-    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads))
+    clock = "time on the processor" if threads <= 1 else "wall time"
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, width 256, {clock} of the fastest pass")
     print(HEADER)
-    for timing in bench(only or [], seconds):
-        print(timing.row, flush=True)
+    try:
+        for timing in bench(only or [], seconds):
+            print(timing.row, flush=True)
+    finally:
+        torch.set_num_threads(before)
 
 
 def parsers(
