@@ -32,7 +32,8 @@ class LeaderFollower:
 
     The first target is where the leader is, to be reached one period later; the others go on with the
     leader's velocity, so that the gate has a velocity to feed forward and a late next chunk does not stop the
-    arm. predict: the first target is where the leader will be by then, at its velocity, and so are the others.
+    arm. fastest [rad/s, m/s by joint]: where given, the first target is where the leader will be by then at its
+    velocity, which is taken for no more than this, and so are the others.
     kinematics: needed when the contract's actions are poses and the device gives joints. Raises DeviceError
     when the device cannot serve the contract.
     """
@@ -43,9 +44,9 @@ class LeaderFollower:
         kinematics: Forward | None = None,
         period: float | None = None,
         points: int = 3,
-        predict: bool = False,
+        fastest: Mapping[str, float] | None = None,
     ) -> None:
-        self._first = 1 if predict else 0
+        self._fastest, self._first = fastest or {}, 0 if fastest is None else 1
         self.contract = contract
         self.period = period or 1.0 / contract.rate
         self.points = points
@@ -95,6 +96,9 @@ class LeaderFollower:
             if 0.0 < since < CONTINUOUS * self.period:
                 before = self._last[1]
                 velocity = {name: (now - before.get(name, now)) / since for name, now in sample.joints.items()}
+        for name, most in self._fastest.items():
+            if name in velocity:
+                velocity[name] = min(max(velocity[name], -most), most)
         self._last = (sample.stamp, dict(sample.joints))
         return [
             {name: now + velocity[name] * step * self.period for name, now in sample.joints.items()}

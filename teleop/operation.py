@@ -55,10 +55,11 @@ class Operation:
         self._contract, self._kinematics, self._leader = contract, kinematics, leader
         self._led = frozenset(name for name in contract.joint_names if name not in kinematics.tip_joints)
         self.clutch = Clutch(replace(given.clutch, led=self._led), self._pose_of)
-        self._follower = LeaderFollower(contract, kinematics, period, points, predict=True)
+        self._most = motion_limits(contract, kinematics, 0.01).velocity
+        fastest = dict(zip(contract.joint_names, self._most.tolist(), strict=True))
+        self._follower = LeaderFollower(contract, kinematics, period, points, fastest)
         self._euro = OneEuro(given.cutoff, given.beta) if given.cutoff > 0 else None
         self._slack = Slack(given.slack) if given.slack > 0 else None
-        self._most = motion_limits(contract, kinematics, 0.01).velocity
         self._arm: dict[str, float] = {}
         self._seen = 0
         self._q: Array | None = None  # the joints last asked for by way of a pose

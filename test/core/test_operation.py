@@ -70,6 +70,14 @@ def test_the_chunk_goes_on_with_the_leaders_motion(contract: Contract, kinematic
     assert elbow[0] == pytest.approx(0.3 + 0.005 * 18 + 0.005), "where the leader will be when it is to be reached"
 
 
+def test_a_leader_that_jumps_is_not_taken_to_go_on_so(contract: Contract, kinematics: Kinematics) -> None:
+    made = operation(contract, kinematics, mode="relative")
+    made.act(at(1))
+    elbow = made.act(at(2, elbow=0.3)).values[:, JOINTS.index("elbow")]
+    assert (np.abs(np.diff(elbow)) <= 1.5 * 0.01 + 1e-9).all()
+    assert np.abs(elbow - 0.6).max() <= 1.5 * 0.08 + 1e-9
+
+
 @pytest.mark.parametrize("missing", ["never", "old"])
 def test_without_the_arms_joints_it_holds(missing: str, contract: Contract, kinematics: Kinematics) -> None:
     made = Operation(contract, kinematics)

@@ -12,6 +12,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
+from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.action import NANOSECONDS
 from vla_ros.data.bags.events import TOPIC, EpisodeEvent
@@ -35,8 +36,8 @@ WARM_UP = 0.09  # [s] of rest in which the streams fill, ending just before a so
 class Recording:
     """Records attempts at `task`, each at most `limit` s of its time.
 
-    alive: raises when a node of the graph has died. say: prints a line. `told`: the operator's command that ended the
-    last attempt, "" if none did. `reason`: why it was not saved. policy: a policy drives, and the operator corrects it.
+    alive: raises when a node of the graph has died. say: prints a line. correct: a policy has the arm, and the operator
+    corrects it. `told`: the operator's command that ended the last attempt, "" if none did. `reason`: why it was not saved.
     """
 
     def __init__(
@@ -50,21 +51,25 @@ class Recording:
         cues: Cues,
         progress: Progress,
         say: Callable[[str], None] = print,
-        policy: bool = False,
+        correct: bool = False,
     ) -> None:
         self._driver, self._task, self._limit, self._lockstep = driver, task, limit, lockstep
         self._alive, self._keys, self._cues, self._line, self._say = alive, keys, cues, progress, say
-        self._policy = policy
-        self._corrections: Corrections | None = None  # of the policy, in this episode
         self._moved = threading.Condition()
         self._filled = self._target = -1  # [ns] of the recording, and what has been granted
         self._first = 0  # [ns]
+        self._led = -1  # [ns] up to which the operator has decided
         self._running = self._saved = False  # an episode is being recorded; the last one was saved
         self.told = self.reason = ""
+        self._correct = correct
+        self._corrections: Corrections | None = None  # of the running attempt
         services = [f"{TELEOP}/reset", *(f"{RECORDER}/{name}" for name in ("start", "save", "discard"))]
         driver.expect(TELEOP, RECORDER, services=services)
         driver.node.create_subscription(Time, "/recorder/progress", self._on_progress, qos.COMMAND)
         driver.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.COMMAND)
+        if lockstep:
+            chunks = qos.exchanged(10, lockstep)
+            driver.node.create_subscription(JointTrajectory, "/teleop/chunk", self._on_chunk, chunks)
         driver.node.create_subscription(String, TOPIC, self._on_event, qos.reliable(100))
         self._notes = driver.node.create_publisher(String, "/recorder/note", qos.reliable(100))
 
@@ -125,25 +130,32 @@ class Recording:
         driver.select("")
         driver.trigger(f"{GATE}/release")
         driver.set_parameters(TELEOP, {"clutch": False, "seed": seed})
+        self._led = -1
         driver.reset(self._task, seed)
         if self._lockstep:
             driver.run_until(WARM_UP)
+            self._wait_for_operator()
         self._target = 0
         self._first = self._filled = self._start()
-        self._corrections = Corrections(seed, self._limit, STEP) if self._policy else None
+        self._corrections = Corrections(seed, self._limit, STEP) if self._correct else None
         if self._corrections is None:
             self._take_clutch()
-        driver.select("policy" if self._policy else "teleop")
+        driver.select("policy" if self._correct else "teleop")
+
+    def _wait_for_operator(self) -> None:
+        """Wait until the operator has decided what is due in the warm-up: the clutch, taken next, changes nothing of it."""
+        end = WARM_UP * NANOSECONDS
+        due = int(WARM_UP * self._line.fps) * NANOSECONDS // self._line.fps
+        with self._moved:
+            if not self._moved.wait_for(lambda: due <= self._led <= end, self._driver.deadline):
+                raise GraphError(f"{TELEOP} has not led up to {due / NANOSECONDS:.3f} s of the trial")
 
     def _take_clutch(self) -> None:
         self._driver.set_parameters(TELEOP, {"clutch": True})
         self._driver.trigger(f"{TELEOP}/reset")
 
-    def _correct(self, t: float, corrections: Corrections) -> None:
-        """Let the operator take the clutch at `t` [s], or release it, as the corrections say.
-
-        Time stands still before a sample of the operator's, which is the first to be changed.
-        """
+    def _hand_over(self, t: float, corrections: Corrections) -> None:
+        """Let the operator take the clutch at `t` [s], or release it, as the corrections say."""
         turned = corrections.turn(t)
         if turned is True:
             self._take_clutch()
@@ -178,7 +190,7 @@ class Recording:
         target = 0.0 if self._corrections is None else -BEFORE
         while True:
             if self._corrections is not None and not decided:
-                self._correct(target + BEFORE, self._corrections)
+                self._hand_over(target + BEFORE, self._corrections)
             target = min(target + (TAIL if decided else STEP), limit + TAIL)
             self._wait_for_note()
             status = None if self.told else self._reach(target)
@@ -242,6 +254,11 @@ class Recording:
                 self._filled = filled
                 rows = round((filled - self._first) / NANOSECONDS * self._line.fps)
                 self._line.filled(time.monotonic(), max(0, rows) if self._running else 0)
+            self._moved.notify_all()
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        with self._moved:
+            self._led = from_time(message.header.stamp)
             self._moved.notify_all()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
