@@ -9,7 +9,7 @@ from setuptools import find_packages, setup
 
 NAME = "vla_ros"
 NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node"]
-NODES += ["force_torque_node", "tactile_node"]
+NODES += ["camera_node", "force_torque_node", "tactile_node"]
 SHARED_FOLDERS = ["config", "launch", "urdf"]
 
 
@@ -35,8 +35,10 @@ TRAIN = ["tensorboard>=2.14"]
 BAGS = ["rosbags>=0.10.9", "mcap>=1.2"]  # dataset from-bag and to-bag, raw recordings
 LEADER = ["dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0"]  # leader arms of serial servos; both bring pyserial
 VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
+ENCODERS = ["transformers>=5.0"]  # pretrained vision and language models as encoders
 TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
 TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the emulators against
+REALSENSE = ["pyrealsense2>=2.54; platform_machine == 'x86_64'"]  # also needs libusb-1.0
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
     *("setuptools>=64,<80", "wheel"),  # the install tests build without isolation; colcon needs < 80
@@ -44,10 +46,12 @@ TEST = [
     *SIM,
     *TRAIN,
     *BAGS,
-    *LEADER,
+    *ENCODERS,
     *TOUCH,
     *TOUCH_CLIENTS,
     "mcap-ros2-support>=0.5",  # MCAP's own decoder, to read our raw recordings with
+    *LEADER,
+    *REALSENSE,
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
@@ -88,8 +92,10 @@ setup(
         "train": TRAIN,
         "bags": BAGS,
         "view": VIEW,
-        "leader": LEADER,
+        "encoders": ENCODERS,
         "touch": TOUCH,
+        "leader": LEADER,
+        "realsense": REALSENSE,
         "ros": ROS_WHEELS,
         "test": TEST,
         "dev": DEV,

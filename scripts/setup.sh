@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TORCH="torch==2.13.0"
 readonly TORCH_CPU_INDEX="https://download.pytorch.org/whl/cpu"
-readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools)
+readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools libusb-1.0-0)
 readonly VENV="$PWD/.venv"
 readonly STAMP="$VENV/.vla_ros_setup"
 readonly LOG="$VENV/setup.log"

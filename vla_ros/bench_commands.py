@@ -1,4 +1,4 @@
-"""`vla-ros bench record | record-kill | loader | parsers`: how well data are kept and read, and rubbish survived."""
+"""`vla-ros bench record | record-kill | loader | parsers | encoders`: data kept and read, rubbish survived, time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command("record")(record)
     app.command("record-kill")(record_kill)
     app.command("loader")(loader)
+    app.command("encoders")(encoders)
     app.command("parsers")(parsers)
 
 
@@ -60,6 +61,28 @@ def loader(
     from vla_ros.data.bench_loader import loader as run
 
     run(dataset, seconds, chunk, lerobot=lerobot_python)
+
+
+def encoders(
+    only: Annotated[list[str] | None, typer.Option(help="encoders whose names begin so; repeat for several")] = None,
+    seconds: Annotated[float, typer.Option(help="how long each batch size of each encoder is measured")] = 2.0,
+    threads: Annotated[int, typer.Option(help="threads of torch: with one, the processor's time is measured")] = 1,
+) -> None:
+    """Print time at batch 1 and 8, tokens and parameters of each encoder, on this machine's CPU, with random weights."""
+    import torch
+
+    from vla_ros.encoders.bench import HEADER, bench
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads))
+    clock = "time on the processor" if threads <= 1 else "wall time"
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, width 256, {clock} of the fastest pass")
+    print(HEADER)
+    try:
+        for timing in bench(only or [], seconds):
+            print(timing.row, flush=True)
+    finally:
+        torch.set_num_threads(before)
 
 
 def parsers(

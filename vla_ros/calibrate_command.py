@@ -1,4 +1,4 @@
-"""``vla-ros calibrate wrench``: what a sensor on this robot needs to know, measured and written to a file."""
+"""``vla-ros calibrate``: what a sensor on this robot needs to know, measured and written to a file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from vla_ros import calibrate_camera
+
 app = typer.Typer(help="Measure what the sensors of this robot need to know.", no_args_is_help=True)
 
 
-@app.callback()
-def group() -> None:
-    """Make this a group, also while it has a single command."""
+app.command("camera")(calibrate_camera.camera)
+app.command("hand-eye")(calibrate_camera.hand_eye)
 
 
 @app.command("wrench")

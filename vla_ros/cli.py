@@ -11,7 +11,9 @@ import typer
 from vla_ros import bench_commands, teleop_commands
 from vla_ros.calibrate_command import app as calibrate_app
 from vla_ros.dataset_command import app as dataset_app
+from vla_ros.doctor_command import command as doctor_command
 from vla_ros.emulate_command import command as emulate_command
+from vla_ros.encoders_command import app as encoders_app
 from vla_ros.errors import VlaRosError
 from vla_ros.ros import lifeline
 from vla_ros.ros.graph import STEPS
@@ -28,6 +30,7 @@ bench_app = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 app.add_typer(contract_app, name="contract")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(encoders_app, name="encoders")
 app.add_typer(calibrate_app, name="calibrate")
 bench_commands.register(bench_app)
 teleop_commands.register(app, bench_app, calibrate_app)
@@ -134,12 +137,12 @@ def collect(
     resume: Annotated[
         bool, typer.Option("--resume", help="count what the dataset holds and go on with the next seed")
     ] = False,
-    with_policy: Annotated[Path | None, typer.Option(help="checkpoint that drives; the operator corrects it")] = None,
     raw: Raw = False,
     cues: Annotated[
         str, typer.Option(help="what tells of begin and end: none, bell, voice (spd-say, espeak)")
     ] = "none",
     countdown: Annotated[int, typer.Option(min=0, help="[s] before each episode")] = 0,
+    with_policy: Annotated[Path | None, typer.Option(help="checkpoint that drives; the operator corrects it")] = None,
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate.
 
@@ -156,13 +159,14 @@ def collect(
         lockstep=lockstep,
         resume=resume,
         raw=raw,
-        policy=str(with_policy or ""),
         cues=cues,
         countdown=countdown,
+        policy=str(with_policy or ""),
     )
 
 
 app.command("emulate")(emulate_command)
+app.command("doctor")(doctor_command)
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
 
 

@@ -61,6 +61,12 @@ def test_a_dask_that_does_not_answer_is_one_clear_error(monkeypatch: pytest.Monk
         run(math.sqrt, ITEMS, engine="dask:tcp://127.0.0.1:1")
 
 
+def test_a_ray_that_does_not_answer_is_one_clear_error() -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    with pytest.raises(DatasetError, match=r"no Ray answers at '127.0.0.1:1'"):
+        run(math.sqrt, ITEMS, engine="ray:127.0.0.1:1")
+
+
 @pytest.mark.slow
 def test_an_existing_ray_does_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

@@ -33,7 +33,7 @@ def emulator(request: pytest.FixtureRequest) -> Iterator[Any]:
 def expected(emulator: Any) -> tuple[npt.NDArray[np.floating], float]:
     """What the driver of a running emulator is to read, and to within what, on average."""
     if emulator.name == "anyskin":
-        return emulator.fields()[None], 1.0
+        return emulator.fields()[None], 2.0
     if emulator.name == "paxini":
         return emulator.counts()[None] * 0.1, 1e-5
     if emulator.name == "xela":
@@ -100,7 +100,7 @@ def test_xela_gives_counts_on_request_and_says_what_is_missing(emulator: Any) ->
 def test_a_serial_port_is_not_shared(emulator: Any) -> None:
     first, second = (make_driver("tactile", emulator.address) for _ in range(2))
     first.open()
-    with pytest.raises(DeviceError, match="in use by another program"):
+    with pytest.raises(DeviceError, match="is in use by another program"):
         second.open()
     first.close()
     second.open()
@@ -129,7 +129,7 @@ def test_a_device_that_is_not_there_is_named_with_what_to_do(address: str, messa
     ("address", "message"),
     [
         ("anyskin", "names no serial port, want anyskin:///dev/ttyACM0"),
-        ("anyskin:///dev/ttyACM0?baud=12345", "no serial port here runs at 12345 baud"),
+        ("anyskin:///dev/ttyACM0?baud=9600", "unknown option 'baud'; valid: magnetometers"),
         ("paxini:///dev/ttyUSB0?model=S2016", r"unknown model 'S2016' .*valid: L3530, .* S2015,"),
         ("xela://localhost?field=raw", "unknown field 'raw'.*valid: calibrated, data"),
         ("gelsight:///dev/video0?border=1", "border is '1', want a number from 0 to 0.45"),

@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from recordings import FRONT
+from recordings import FRONT, small_contract
 from spoiled import demonstrate
 from typer.testing import CliRunner
 
 from vla_ros.cli import app
-from vla_ros.data import Dataset
+from vla_ros.data import Dataset, DatasetWriter
 from vla_ros.data.tools.view.page import write_page
 from vla_ros.errors import DatasetError
 
@@ -28,7 +28,10 @@ def jump(k: int, row: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return demonstrate(tmp_path_factory.mktemp("view") / "my set", task="</script><b>do it", spoil=jump)
+    folder = demonstrate(tmp_path_factory.mktemp("view") / "my set", task="</script><b>do it", spoil=jump)
+    with DatasetWriter(folder, small_contract()) as writer:
+        writer.add_note("the <b>gripper slipped", 1.2, episode=1)
+    return folder
 
 
 def content(page: Path) -> dict[str, Any]:
@@ -82,6 +85,7 @@ def test_a_browser_draws_the_page_without_an_error(root: Path, tmp_path: Path) -
     command = [browser, *options, "--enable-logging=stderr", "--dump-dom", f"{page.as_uri()}#1@1.5"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert "episode 1: &lt;/script&gt;" in result.stdout and "1.50 of 2.50 s" in result.stdout
+    assert "1.20 s  note: the &lt;b&gt;gripper slipped" in result.stdout
     assert result.stdout.count("<canvas") == 5 and "Uncaught" not in result.stderr
 
 

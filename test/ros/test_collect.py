@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -153,45 +154,42 @@ def test_the_operators_keys_end_episodes_and_keep_notes(module_domain: int, tmp_
     command += ["--output", str(root), "--cues", "bell", "--countdown", "1"]
     operator, program = pty.openpty()
     fcntl.ioctl(program, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 250, 0, 0))
-    process = lifeline.start(command, os.environ, cwd=ROOT, stdin=program, stdout=program, stderr=program)
+    wide = os.environ | {"TERM": "xterm", "COLUMNS": "250", "LINES": "40", "TTY_COMPATIBLE": "1"}
+    process = lifeline.start(command, wide, cwd=ROOT, stdin=program, stdout=program, stderr=program)
     os.close(program)
     shown = ""
 
-    def see(text: str) -> None:
-        """Read what the terminal shows until `text` comes, and take everything up to it away."""
+    def see(wanted: str) -> None:
+        """Read what the terminal shows until the pattern `wanted` comes, and take everything up to it away."""
         nonlocal shown
 
         def came() -> bool:
             nonlocal shown
             if select.select([operator], [], [], 0.05)[0]:
                 shown += os.read(operator, 65536).decode(errors="replace")
-            return text in shown
+            return re.search(wanted, shown)
 
         try:
-            wait_until(came, deadline=110, what=f"'{text}' on the terminal")
+            found = wait_until(came, deadline=110, what=f"'{wanted}' on the terminal")
         except (AssertionError, OSError) as error:  # OSError: the process has ended
             raise AssertionError(f"{error}: {shown[-2000:]}") from None
-        shown = shown.partition(text)[2]
+        shown = shown[found.end() :]
 
-    def note(text: str, then: str) -> None:
+    def note(episode: int, text: str, then: str) -> None:
         """Time stands still while a note is typed, so that what follows it meets the same episode."""
+        see(f"recording episode {episode} of 3, (?!0.0 s)")  # there are rows
         os.write(operator, b"n")
         see("note: ")
         os.write(operator, f"{text}\r{then}".encode())
 
     try:
-        see("recording episode 1 of 3")
-        note("too fast", "d")
+        note(1, "too fast", "d")
         see("seed 0: not wanted by the operator; discarded")
-        see("recording episode 1 of 3")
-        note("again", "r")
+        note(1, "again", "r")
         see("seed 1: recorded again")
-        see("recording episode 1 of 3")
-        note("the gripper slipped", "f")
-        see("recording episode 2 of 3")
-        note("good enough", "s")
-        see("recording episode 3 of 3")
-        note("enough", "q")
+        note(1, "the gripper slipped", "f")
+        note(2, "good enough", "s")
+        note(3, "enough", "q")
         see("the operator quit")
         see("make an episode of it by: vla-ros dataset recover")
         wait_until(lambda: drained(operator, process), what="the end of the collection")

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from vla_ros.cli import app
+from vla_ros.errors import GraphError
 from vla_ros.ros.graph import bring_up
 from vla_ros.ros.up import command_line
 
@@ -37,6 +40,15 @@ def test_lockstep_and_simulated_time_reach_every_node():
         assert spec.parameters["lockstep"] is True
         assert spec.parameters["use_sim_time"] is True
     assert all("use_sim_time" not in spec.parameters for spec in bring_up())
+
+
+def test_raw_recordings_go_to_the_recorder_and_need_one():
+    recorder = next(spec for spec in bring_up(record="d", raw=True) if spec.name == "recorder_node")
+    assert recorder.parameters["raw"] is True and recorder.parameters["root"] == "d"
+    with pytest.raises(GraphError, match="give `record` the folder"):
+        bring_up(raw=True)
+    result = CliRunner().invoke(app, ["up", "--raw"])
+    assert isinstance(result.exception, GraphError)
 
 
 def test_every_node_has_its_module():

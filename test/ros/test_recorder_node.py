@@ -19,7 +19,9 @@ from ros_support import RosTest
 from small_disk import on_small_disk
 
 from vla_ros.data import Dataset
+from vla_ros.data.bags.reading import BagReader
 from vla_ros.data.interrupted import recoverable
+from vla_ros.data.recovery import recover
 from vla_ros.ros import lifeline
 
 SECOND = 1_000_000_000
@@ -60,10 +62,11 @@ class Streams:
         self.text = ros.node.create_publisher(String, "/instruction", qos.LATCHED)
         self.text.publish(String(data="do it"))
 
-    def connect(self) -> None:
+    def connect(self, each: int = 1) -> None:
+        """Wait for the recorder's subscriptions, `each` on a topic."""
         everyone = [*self.publishers.values(), self.text]
         self.ros.wait_for(
-            lambda: all(p.get_subscription_count() for p in everyone), what="the recorder's subscriptions"
+            lambda: all(p.get_subscription_count() >= each for p in everyone), what="the recorder's subscriptions"
         )
 
     def run(self, until: float) -> None:
@@ -187,19 +190,27 @@ def test_refusals_name_the_stream_or_the_valid_commands(ros: RosTest, recorder: 
 
 def test_a_killed_recorder_costs_the_running_episode_only(ros: RosTest, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(small_contract().text)
-    process = start(tmp_path)
+    process = start(tmp_path, raw="true")
     streams = Streams(ros)
-    streams.connect()
+    streams.connect(each=2)  # to the rows and to the raw recording
     streams.run(0.1)
     started(ros)
     streams.run(0.7)
     assert command(ros, "save").success
     started(ros)
-    streams.run(1.2)
+    streams.run(2.0)
     process.kill()
     process.communicate(timeout=20)
     data = Dataset(tmp_path / "set")
     assert data.num_episodes == 1 and len(data.frames(FRONT, 0)) == data.num_frames > 10
+    assert recover(tmp_path / "set", success=True) == [1]
+    data = Dataset(tmp_path / "set")
+    assert len(data.frames(FRONT, 1)) == data.episodes[1].length > 10
+    with BagReader(tmp_path / "set/raw/chunk-000/file-001.mcap") as raw:
+        assert {*raw.types} >= {spec.topic for spec in data.contract.observation.values()}
+        seen = {m.header.stamp.sec + 1e-9 * m.header.stamp.nanosec for _, _, m in raw.messages(["/front"])}
+        kinds = [json.loads(m.data)["kind"] for _, _, m in raw.messages(["/recorder/episode"])]
+    assert len(seen) > 10 and kinds == ["start", "save"]
 
 
 def test_a_dataset_of_another_contract_ends_the_node_with_one_line(tmp_path: Path, ros_domain: int) -> None:

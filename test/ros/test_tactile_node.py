@@ -72,7 +72,7 @@ def test_what_an_anyskin_feels_is_published_and_an_unplug_is_told_and_survived(r
         emulator.touch = PRESSED
         ros.wait_for(lambda: contacts[-1].data, what="a contact")
         taxels.clear()
-        ros.wait_for(lambda: len(taxels) > 10, what="taxels of the contact")
+        ros.wait_for(lambda: len(taxels) > 30, what="taxels of the contact, and no longer those that were waiting")
         message = taxels[-1]
         assert (message.encoding, message.height, message.width) == ("32FC3", 1, 5)
         assert message.header.frame_id == "left_pad"
@@ -84,8 +84,8 @@ def test_what_an_anyskin_feels_is_published_and_an_unplug_is_told_and_survived(r
         assert float(felt["normal"]) < -500
 
         emulator.fault = "unplug"
-        found = diagnosis(ros, lambda text, values: "is not there" in text or "unplugged" in text, "the unplug")
-        assert emulator.path in found["message"]
+        found = diagnosis(ros, lambda text, values: emulator.path in text, "the unplug")
+        assert "plug" in found["message"]
         answer = ros.call(Trigger, "/left_pad/baseline")
         assert not answer.success and emulator.path in answer.message
         taxels.clear()
@@ -117,7 +117,7 @@ def test_a_gel_is_published_as_a_picture_with_its_flow(ros: RosTest, start: Any)
     assert (pictures[-1].encoding, pictures[-1].height, pictures[-1].width) == ("rgb8", 240, 320)
     assert (differences[-1].encoding, len(differences[-1].data)) == ("rgb8", 240 * 320 * 3)
     sizes = [dimension.size for dimension in flows[-1].layout.dim]
-    assert sizes[1] == 4 and sizes[0] > 90
+    assert sizes[1] == 4 and sizes[0] > 60
     assert np.nanmax(np.abs(np.array(flows[-1].data).reshape(sizes)[:, 2:])) > 1.0
 
 

@@ -3,6 +3,7 @@
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import CameraDriver, Driver, ForceTorqueDriver, Frame, Reading, TactileDriver
 from vla_ros.drivers.clock import DeviceClock
+from vla_ros.drivers.intrinsics import Intrinsics
 from vla_ros.drivers.registry import make_driver
 from vla_ros.drivers.stream import SensorStream, StreamStatistics
 
@@ -13,6 +14,7 @@ __all__ = [
     "Driver",
     "ForceTorqueDriver",
     "Frame",
+    "Intrinsics",
     "Reading",
     "SensorStream",
     "StreamStatistics",

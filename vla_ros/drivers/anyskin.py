@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
+from vla_ros.drivers.parsers import ParserCase
 from vla_ros.drivers.serial_line import SerialLine
 
 Array = npt.NDArray[np.float32]
@@ -78,9 +79,9 @@ class AnySkinDriver:
     unit = "uT"
 
     def __init__(self, address: Address) -> None:
-        address.only("magnetometers", "baud")
+        address.only("magnetometers")
         self._parser = AnySkinParser(address.whole("magnetometers", 5, 1, 64))
-        self._line = SerialLine(self.device, address.path, address.whole("baud", BAUD, 9600, 4_000_000))
+        self._line = SerialLine(self.device, address.path, BAUD)
         self._samples: deque[tuple[int, Array]] = deque()  # arrival [ns], t x y z
 
     @property
@@ -111,3 +112,11 @@ class AnySkinDriver:
     def close(self) -> None:
         """Close the port."""
         self._line.close()
+
+
+def fuzz_case() -> ParserCase:
+    """Return how the parser is fuzzed: a stream of samples, spoiled."""
+    random = np.random.default_rng(0)
+    fields = [random.normal(0.0, 500.0, (5, CHANNELS)).astype("<f4"), np.zeros((5, CHANNELS), "<f4")]
+    samples = tuple(field.tobytes() + END for field in fields)
+    return ParserCase(lambda: AnySkinParser().feed, (*samples, samples[0] * 3))

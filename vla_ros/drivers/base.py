@@ -8,6 +8,8 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vla_ros.drivers.intrinsics import Intrinsics
+
 T = TypeVar("T", covariant=True)
 
 
@@ -32,10 +34,14 @@ class Frame:
     """What a camera saw at one instant.
 
     colour: [H, W, 3] uint8, RGB. depth: [H, W] uint16 [mm], 0 where unknown. Either may be None, not both.
+    intrinsics: the lens, None where unknown. depth_intrinsics: the lens that depth was seen by; None: depth is pixel
+    by pixel that of the colours.
     """
 
     colour: npt.NDArray[np.uint8] | None = None
     depth: npt.NDArray[np.uint16] | None = None
+    intrinsics: Intrinsics | None = None
+    depth_intrinsics: Intrinsics | None = None
 
 
 class Driver(Protocol[T]):

@@ -77,7 +77,10 @@ class _SkinCamera:
         if self._identity != self._identify():
             raise DeviceError(f"{self.device}: {self._node} is another one than a moment ago; opening it again")
         frame = self._grab(timeout) if self._is_device() else self._play(timeout)
-        return None if frame is None else Reading(self._picture(frame), time.time_ns())
+        arrival = time.time_ns()
+        if frame is None:
+            return None
+        return Reading(self._picture(frame), arrival, self._kernel_time() if self._is_device() else None)
 
     def close(self) -> None:
         """Let the camera go."""
@@ -117,6 +120,13 @@ class _SkinCamera:
         if not good:
             raise DeviceError(f"{self.device}: {self._node} gives no more pictures; plug it in again")
         return np.asarray(frame)
+
+    def _kernel_time(self) -> float | None:
+        """When the kernel had the frame, by its monotonic clock [s]: OpenCV gives a V4L2 buffer's timestamp as this."""
+        import cv2
+
+        milliseconds = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
+        return milliseconds / 1e3 if milliseconds > 0 else None
 
     def _play(self, timeout: float) -> Picture | None:
         import cv2

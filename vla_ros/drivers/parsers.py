@@ -13,11 +13,14 @@ from vla_ros.errors import DeviceError
 
 # name -> module and function that returns its ParserCase
 PARSERS: dict[str, str] = {
+    "anyskin stream": "vla_ros.drivers.anyskin:fuzz_case",
     "ati settings page": "vla_ros.drivers.netft:page_case",
     "axia record": "vla_ros.drivers.netft:axia_case",
     "ft300 stream": "vla_ros.drivers.ft300:fuzz_case",
     "netft record": "vla_ros.drivers.netft:netft_case",
     "onrobot record": "vla_ros.drivers.onrobot:onrobot_case",
+    "paxini stream": "vla_ros.drivers.paxini:fuzz_case",
+    "xela message": "vla_ros.drivers.xela:fuzz_case",
 }
 LONGEST = 400  # [bytes] of a packet of random bytes
 RENEWED = 1000  # packets after which a parser begins anew

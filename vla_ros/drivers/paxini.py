@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
+from vla_ros.drivers.parsers import ParserCase
 from vla_ros.drivers.serial_line import SerialLine
 
 BAUD = 921600
@@ -126,6 +127,7 @@ class PaxiniDriver:
         end = time.monotonic() + timeout
         while (now := time.monotonic()) < end:
             if now >= self._due:
+                self._parser.feed(self._line.read(0.0))  # a late answer to the request before would be old by now
                 self._line.write(self._request)
                 self._sent, self._due = now, now + PATIENCE
             data = self._line.read(min(end, self._due) - now)
@@ -148,3 +150,17 @@ def forces(payload: bytes) -> npt.NDArray[np.float32]:
     counts = np.frombuffer(payload, dtype=np.uint8).reshape(1, -1, 3).astype(np.float32)
     counts[..., :2] -= 256 * (counts[..., :2] > 127)
     return counts * np.float32(NEWTONS)
+
+
+def fuzz_case() -> ParserCase:
+    """Return how the parser is fuzzed: a stream of answers, of a pad, of the whole force and of a write, spoiled."""
+    answers = []
+    for function, address, count, data in (
+        (READ, POINTS, 156, bytes(range(156))),
+        (READ, 1008, 3, b"\1\2\3"),
+        (121, 3, 1, b""),
+    ):
+        body = bytes((1, 0, function)) + address.to_bytes(4, "little") + count.to_bytes(2, "little") + b"\1" + data
+        frame = ANSWER + len(body).to_bytes(2, "little") + body
+        answers.append(frame + bytes((checksum(frame),)))
+    return ParserCase(lambda: PaxiniParser().feed, tuple(answers))

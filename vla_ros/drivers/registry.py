@@ -12,7 +12,16 @@ from vla_ros.errors import DeviceError, unknown_name
 # kind -> device -> module and class, whose constructor takes an Address. Imported when asked for: each needs its own
 # vendor library.
 DRIVERS: dict[str, dict[str, str]] = {
-    "camera": {},
+    "camera": {
+        "realsense": "vla_ros.drivers.realsense:RealSense",
+        "uvc": "vla_ros.drivers.uvc:UvcCamera",
+        "video": "vla_ros.drivers.video_file:VideoFile",
+        "rtsp": "vla_ros.drivers.network_camera:NetworkCamera",
+        "rtsps": "vla_ros.drivers.network_camera:NetworkCamera",
+        "http": "vla_ros.drivers.network_camera:NetworkCamera",
+        "https": "vla_ros.drivers.network_camera:NetworkCamera",
+        "mjpeg": "vla_ros.drivers.network_camera:NetworkCamera",
+    },
     "force_torque": {
         "axia": "vla_ros.drivers.netft:Axia",
         "ft300": "vla_ros.drivers.ft300:Ft300",

@@ -27,11 +27,13 @@ import numpy.typing as npt
 
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
+from vla_ros.drivers.parsers import ParserCase
 from vla_ros.errors import DeviceError
 
 PORT = 5000
 FIELDS = {"calibrated": "N", "data": "counts"}
 MOST = 1024  # taxels of one sensor; more is no message of a sensor
+LARGEST = 1e4  # [N] of a force
 LONGEST = 2**20  # [bytes] of a message
 CONNECT = 3.0  # [s] that a connection may take
 HEX = re.compile(r"[0-9A-Fa-f]{1,4}")
@@ -92,9 +94,10 @@ def _sample(content: dict[str, Any], sensor: dict[str, Any]) -> XelaSample:
     counts = np.array([int(word, 16) for word in words], dtype=np.float32).reshape(shape)
     forces = None
     if sensor.get("calibrated") is not None:
-        forces = np.array(sensor["calibrated"], dtype=np.float32).reshape(shape)
-        if not np.isfinite(forces).all():
+        newtons = np.array(sensor["calibrated"], dtype=np.float64).reshape(shape)
+        if not (np.abs(newtons) <= LARGEST).all():  # so for NaN, too
             raise ValueError("no forces")
+        forces = newtons.astype(np.float32)
     taken = sensor.get("time", content.get("time"))
     if isinstance(taken, bool) or not isinstance(taken, int | float) or not math.isfinite(taken) or abs(taken) > 1e11:
         taken = None
@@ -187,3 +190,14 @@ class XelaDriver:
         self._socket = None
         with suppress(OSError):  # it may be gone already
             self._connection.close()
+
+
+def fuzz_case() -> ParserCase:
+    """Return how the parser is fuzzed: messages with and without forces, spoiled."""
+    sensor = {"time": 1.7e9, "sensor": "1", "data": "8246,81A8,8A58", "model": "uSPa11", "taxels": 1, "temp": [307.5]}
+    frame = {"message": 49090, "time": 1.7e9, "sensors": 1, "type": "routine"}
+    contents: tuple[dict[str, object], ...] = (
+        frame | {"1": sensor | {"calibrated": [0.059, 0.021, -0.15]}},
+        frame | {"1": sensor | {"calibrated": None}, "2": sensor},
+    )
+    return ParserCase(lambda: XelaParser().feed, tuple(json.dumps(content).encode() for content in contents))

@@ -17,12 +17,14 @@ from vla_ros.emulators.touching import CYCLE, STICK, Touch, touch_at
 
 HEIGHT, WIDTH = 240, 320  # [px]
 RATE = 30  # [Hz]
-PITCH, DOT = 24, 3.2  # [px] between markers, and their radius
-RADIUS = 38.0  # [px] of the contact
+PITCH, DOT = 31, 6.0  # [px] between markers, and their radius, as a GelSight Mini shows its own at this size
+RADIUS = 52.0  # [px] of the contact
 SPREAD = 5.0  # [px] that markers move at most outwards when pressed
 SHEAR = STICK * WIDTH / 3  # [px] sideways when dragged: as far as the object that sticks to them
-REACH = 1.3 * RADIUS  # [px] over which the skin gives way
+REACH = 1.1 * RADIUS  # [px] over which the skin gives way
 SHADE = 900.0  # brightness of a slope
+GRAIN = 1.5  # of the skin's own brightness, standard deviation
+ROUGH, BUMPS = 0.01, 1.8  # the object's roughness, of the depth of its imprint, and how wide its bumps are [px]
 LAMPS = ((0.0, 1.0), (0.87, -0.5), (-0.87, -0.5))  # where red, green and blue light comes from
 GEL = (118.0, 124.0, 132.0)  # RGB of the skin at rest
 SILENT_RATE = "1/10"  # [Hz] of the video of a camera that hangs
@@ -30,7 +32,8 @@ SILENT_RATE = "1/10"  # [Hz] of the video of a camera that hangs
 
 def marker_positions() -> npt.NDArray[np.float64]:
     """Return where the markers are at rest, [N, 2] x y [px]."""
-    x, y = np.meshgrid(np.arange(PITCH, WIDTH - PITCH / 2, PITCH), np.arange(PITCH, HEIGHT - PITCH / 2, PITCH))
+    x, y = (np.arange(PITCH / 2 + 5, side - PITCH / 2, PITCH) for side in (WIDTH, HEIGHT))
+    x, y = np.meshgrid(x, y)
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
 
 
@@ -39,15 +42,16 @@ def contact_centre(touch: Touch) -> tuple[float, float]:
     return WIDTH / 2 + touch.centre * WIDTH / 3, HEIGHT / 2
 
 
-def displacement(points: npt.NDArray[np.float64], touch: Touch) -> npt.NDArray[np.float64]:
+def displacement(points: npt.NDArray[np.floating], touch: Touch) -> npt.NDArray[np.floating]:
     """Return how far the skin at rest at `points` [..., 2] is moved by a contact, [..., 2] [px].
 
     A bell around the contact: outwards by up to SPREAD when pressed, and to the right by up to SHEAR when dragged.
     """
-    away = points - np.array(contact_centre(touch))
-    bell = np.exp(-(away**2).sum(-1, keepdims=True) / (2 * REACH**2))
-    outwards = np.exp(0.5) * SPREAD * touch.press * away / REACH * bell  # its largest length is SPREAD
-    return np.asarray(outwards + SHEAR * touch.drag * touch.press * bell * np.array([1.0, 0.0]))
+    middle = contact_centre(touch)
+    x, y = points[..., 0] - middle[0], points[..., 1] - middle[1]
+    bell = np.exp((x * x + y * y) * (-0.5 / REACH**2)) * touch.press
+    outwards = bell * (np.exp(0.5) * SPREAD / REACH)  # so that the largest length is SPREAD
+    return np.stack([outwards * x + bell * (SHEAR * touch.drag), outwards * y], axis=-1)
 
 
 class Gel:
@@ -56,30 +60,32 @@ class Gel:
     def __init__(self, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
         grain = cv2.GaussianBlur(random.normal(0.0, 1.0, (HEIGHT, WIDTH)), (0, 0), 1.2)
-        skin = np.array(GEL) + 4.0 * (grain / grain.std())[..., None]
-        self._y, self._x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
+        skin = np.array(GEL) + GRAIN * (grain / grain.std())[..., None]
+        self._y, self._x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
         nearest = np.full((HEIGHT, WIDTH), np.inf)
         for x, y in marker_positions():
             nearest = np.minimum(nearest, np.hypot(self._x - x, self._y - y))
         ink = np.clip(DOT + 0.5 - nearest, 0.0, 1.0)[..., None]  # smooth edges
         self._texture = (skin * (1 - 0.8 * ink)).astype(np.float32)
+        bumps = cv2.GaussianBlur(random.normal(0.0, 1.0, (2 * HEIGHT, 2 * WIDTH)), (0, 0), BUMPS)
+        self._bumps = (bumps / bumps.std()).astype(np.float32)  # of the object, whose middle is the array's
         self._random = random
 
     def picture(self, touch: Touch) -> npt.NDArray[np.uint8]:
         """Return the picture of a contact, with a little noise."""
         where = np.stack([self._x, self._y], axis=-1)
         rest = where.copy()  # the point at rest that is now at each pixel: rest + displacement(rest) = where
-        for _ in range(4 if touch.press > 0 else 0):
-            rest = where - displacement(rest, touch)
-        source = rest.astype(np.float32)
-        moved = cv2.remap(
-            self._texture, source[..., 0], source[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-        )
+        for _ in range(3 if touch.press > 0 else 0):
+            rest = where - displacement(rest, touch).astype(np.float32)
+        moved = cv2.remap(self._texture, rest[..., 0], rest[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         x, y = contact_centre(touch)
         inside = np.clip(1 - ((self._x - x) ** 2 + (self._y - y) ** 2) / RADIUS**2, 0.0, None)
-        slope_y, slope_x = np.gradient(touch.press * inside**1.5)
+        rough = cv2.remap(
+            self._bumps, self._x - np.float32(x - WIDTH), self._y - np.float32(y - HEIGHT), cv2.INTER_LINEAR
+        )
+        slope_y, slope_x = np.gradient(touch.press * (inside**1.5 + ROUGH * rough * np.minimum(1.0, 3 * inside)))
         lit = np.stack([slope_x * lamp_x + slope_y * lamp_y for lamp_x, lamp_y in LAMPS], axis=-1)
-        noisy = moved + SHADE * lit + self._random.normal(0.0, 1.0, moved.shape)
+        noisy = moved + SHADE * lit + self._random.standard_normal(moved.shape, dtype=np.float32)
         return np.asarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 

@@ -11,14 +11,16 @@ from vla_ros.errors import DeviceError, unknown_name
 EMULATORS: dict[str, str] = {
     "anyskin": "vla_ros.emulators.anyskin:AnySkinEmulator",
     "axia": "vla_ros.emulators.netft:AxiaEmulator",
+    "digit": "vla_ros.emulators.gel:DigitEmulator",
     "dynamixel": "vla_ros.emulators.dynamixel:DynamixelEmulator",
     "feetech": "vla_ros.emulators.feetech:FeetechEmulator",
-    "digit": "vla_ros.emulators.gel:DigitEmulator",
     "ft300": "vla_ros.emulators.ft300:Ft300Emulator",
     "gelsight": "vla_ros.emulators.gel:GelEmulator",
+    "mjpeg": "vla_ros.emulators.mjpeg:MjpegCamera",
     "netft": "vla_ros.emulators.netft:NetFtEmulator",
     "onrobot": "vla_ros.emulators.onrobot:OnRobotEmulator",
     "paxini": "vla_ros.emulators.paxini:PaxiniEmulator",
+    "rtsp": "vla_ros.emulators.rtsp:RtspCamera",
     "xela": "vla_ros.emulators.xela:XelaEmulator",
 }
 

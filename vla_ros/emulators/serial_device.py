@@ -29,6 +29,7 @@ class SerialEmulator(Emulator):
         self._thread: threading.Thread | None = None
         self._port = SerialPort()
         self._plugged = False
+        self._began = 0.0
 
     @property
     def address(self) -> str:
@@ -43,6 +44,7 @@ class SerialEmulator(Emulator):
     def start(self) -> None:
         """Make the port appear and live."""
         self._stop.clear()
+        self._began = time.monotonic()
         self._plug(True)
         self._thread = threading.Thread(target=self._run, name=f"emulate {self.name}", daemon=True)
         self._thread.start()
@@ -58,7 +60,7 @@ class SerialEmulator(Emulator):
 
     def at(self) -> float:
         """Return the present instant of the cycle [s]."""
-        return time.monotonic() if self.touch is None else self.touch
+        return time.monotonic() - self._began if self.touch is None else self.touch
 
     def spontaneous(self) -> bytes:
         """Return what the device sends unasked, each period; nothing for one that only answers."""

@@ -11,7 +11,7 @@ CYCLE = 4.0  # [s]
 FREE, PRESSED, DRAGGED, SLIPPING = 0.5, 1.6, 2.5, 2.9  # [s] instants of the cycle at which that is so
 FORCE, DRAG = 2.0, 0.8  # [N] of the press and of the drag
 GRIP = 0.4  # of the drag, what is left of it when it slips
-STICK, SLIDE = 0.07, 0.5  # of half the skin's width, how far the contact moves with the skin and over it
+STICK, SLIDE = 0.07, 0.35  # of half the skin's width, how far the contact moves with the skin and over it
 CHATTER, TREMBLE = 12.0, 0.15  # [Hz], and of the drag: stick-slip while sliding
 WIDTH = 0.45  # of half the skin's width, of the contact
 

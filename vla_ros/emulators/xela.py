@@ -36,6 +36,7 @@ class XelaEmulator(Emulator):
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._random = np.random.default_rng(0)
+        self._began = 0.0
 
     @property
     def address(self) -> str:
@@ -45,6 +46,7 @@ class XelaEmulator(Emulator):
     def start(self) -> None:
         """Listen; on the port of the last time, if any."""
         self._stop.clear()
+        self._began = time.monotonic()
         self._listen()
         self._thread = threading.Thread(target=self._watch, name="emulate xela", daemon=True)
         self._thread.start()
@@ -59,7 +61,8 @@ class XelaEmulator(Emulator):
 
     def forces(self) -> npt.NDArray[np.float64]:
         """Return the present forces [4, 4, 3] [N]."""
-        return taxel_forces(ROWS, COLUMNS, touch_at(time.monotonic() if self.touch is None else self.touch))
+        now = time.monotonic() - self._began if self.touch is None else self.touch
+        return taxel_forces(ROWS, COLUMNS, touch_at(now))
 
     def message(self, count: int) -> str:
         """Return the text of the message number `count`."""

@@ -1,6 +1,23 @@
 """Observation encoders: each turns one stream of the contract into a group of tokens for the policy's
-backbone."""
+backbone.
 
+Importing this package registers them all; the libraries that some need are loaded when one is built.
+"""
+
+from vla_ros.encoders import (  # noqa: F401  # each registers its encoders
+    byte_pairs,
+    depth,
+    points,
+    resnet,
+    stem,
+    tactile_image,
+    text_models,
+    token_learner,
+    towers,
+    views,
+    vit,
+    xyz,
+)
 from vla_ros.encoders.base import ENCODERS, Encoder, TokenGroup
 from vla_ros.encoders.image import FilmCnn, FilmCnnSettings
 from vla_ros.encoders.language import ByteInstruction, ByteInstructionSettings

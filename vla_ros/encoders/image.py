@@ -190,6 +190,7 @@ class FilmCnn(Encoder):
         if settings.patches:
             self.patch = nn.Linear(channels[depth], width)
             self.register_buffer("positions", grid_positions(*shapes[depth], width), persistent=False)
+            self.grid = shapes[depth]
 
     def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:
         """Return tokens [B, cells + 1, width] for images [B, 3, h, w] in [-1, 1], keypoints last."""

@@ -20,7 +20,12 @@ class TaxelMlpSettings:
 
 @ENCODERS.register("taxels", TaxelMlpSettings)
 class TaxelMlp(Encoder):
-    """MLP over a pad's shear and normal forces [B, h, w, 3] (with history [B, T, h, w, 3]), one token."""
+    """MLP over a pad's shear and normal forces [B, h, w, 3], one token; over the whole window [B, T, h, w, 3] where the
+    contract gives the stream a history.
+
+    Huang et al. 2025, "Tactile-VLA" (arXiv 2507.09160), makes one fused token of a window this way. Forces are in the
+    sensor's unit, made unitless by the normaliser.
+    """
 
     kinds = ("taxels",)
 

@@ -1,7 +1,8 @@
-"""The wrist wrench, over its history window, to one token."""
+"""The wrist wrench, forces [N] and torques [Nm] made unitless by the normaliser, to one token."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -39,3 +40,52 @@ class WrenchWindow(Encoder):
             value = value.unsqueeze(1)
         features = self.layers(value.transpose(1, 2)).mean(dim=2)  # [B, hidden]
         return TokenGroup(self.out(features).unsqueeze(1))
+
+
+@dataclass(frozen=True)
+class WrenchLinearSettings:
+    """Nothing to set."""
+
+
+@ENCODERS.register("wrench_linear", WrenchLinearSettings)
+class WrenchLinear(Encoder):
+    """A linear map of the newest wrench of the window [B, T, 6]: one token.
+
+    Yu et al. 2025, "ForceVLA" (arXiv 2505.22159), projects the six-axis wrench this way.
+    """
+
+    kinds = ("wrench",)
+
+    def __init__(self, settings: WrenchLinearSettings, stream: StreamSpec, width: int) -> None:
+        super().__init__(settings, stream, width)
+        self.out = nn.Linear(stream.shape[0], width)
+
+    def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:
+        """Return tokens [B, 1, width] for normalised wrenches [B, T, 6] or [B, 6]."""
+        newest = value if value.ndim == 2 else value[:, -1]
+        return TokenGroup(self.out(newest).unsqueeze(1))
+
+
+@dataclass(frozen=True)
+class WrenchMlpSettings:
+    """hidden: width of the hidden layer."""
+
+    hidden: int = 64
+
+
+@ENCODERS.register("wrench_mlp", WrenchMlpSettings)
+class WrenchMlp(Encoder):
+    """MLP over the whole window [B, T, 6], flattened, oldest first: one token that knows the time of each sample."""
+
+    kinds = ("wrench",)
+
+    def __init__(self, settings: WrenchMlpSettings, stream: StreamSpec, width: int) -> None:
+        super().__init__(settings, stream, width)
+        size = math.prod(stream.value_shape)
+        self.layers = nn.Sequential(
+            nn.Flatten(1), nn.Linear(size, settings.hidden), nn.GELU(), nn.Linear(settings.hidden, width)
+        )
+
+    def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:
+        """Return tokens [B, 1, width] for normalised wrenches [B, T, 6] or [B, 6]."""
+        return TokenGroup(self.layers(value).unsqueeze(1))

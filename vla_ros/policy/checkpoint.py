@@ -1,4 +1,5 @@
-"""A checkpoint folder: config.yaml, contract.yaml, model.safetensors, normaliser.safetensors, training.json.
+"""A checkpoint folder: config.yaml, contract.yaml, model.safetensors, normaliser.safetensors, training.json, and
+encoders/, with the architectures and vocabularies of those encoders that have some.
 
 Nothing in it is ever unpickled. The folder is written beside its place and renamed into it, so a reader
 never sees half of one.
@@ -20,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vla_ros.contract import Contract, load_contract
+from vla_ros.encoders.pretrained import FOLDER, restoring
 from vla_ros.errors import CheckpointError, PolicyError, VlaRosError, unknown_name
 from vla_ros.policy.config import PolicyConfig, parse_policy
 from vla_ros.policy.model import ActionModel
@@ -44,6 +46,7 @@ def save_checkpoint(
     normaliser: Normaliser,
     training: Mapping[str, Any],
     training_config: Mapping[str, Any] | None = None,
+    assets: Mapping[str, str] | None = None,
 ) -> None:
     """Write a checkpoint folder, file by file, each replaced atomically; other files in the folder stay.
 
@@ -59,6 +62,10 @@ def save_checkpoint(
     replace(folder / CONFIG, lambda p: p.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8"))
     replace(folder / NORMALISER, normaliser.save)
     replace(folder / TRAINING, lambda p: p.write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8"))
+    for name, text in (assets or {}).items():
+        path = folder / FOLDER / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     replace(folder / MODEL, lambda p: save_file(tensors, p))
 
 
@@ -70,7 +77,8 @@ def load_native(folder: Path, device: str = "cpu") -> NativePolicy:
             raise CheckpointError(f"checkpoint '{folder}' {what}; want {CONFIG}, {CONTRACT}, {MODEL}, {NORMALISER}")
     config, contract = read_config(folder), read_contract(folder)
     try:
-        model = ActionModel(config, contract)
+        with restoring(folder):
+            model = ActionModel(config, contract)
     except (PolicyError, ValueError) as error:
         raise CheckpointError(f"checkpoint '{folder}' contradicts itself: {error}") from None
     load_weights(model, folder / MODEL)
@@ -79,7 +87,8 @@ def load_native(folder: Path, device: str = "cpu") -> NativePolicy:
     for key in sorted(needed):
         if key not in normaliser.keys:
             raise CheckpointError(f"{folder / NORMALISER}: {unknown_name('key', key, normaliser.keys)}")
-    return NativePolicy(config, contract, model, normaliser, choose_device(device))
+    with restoring(folder):
+        return NativePolicy(config, contract, model, normaliser, choose_device(device))
 
 
 def read_config(folder: Path) -> PolicyConfig:

@@ -91,6 +91,25 @@ class PolicyConfig:
             chosen.append(stream)
         return tuple(sorted(chosen, key=lambda s: s.kind != "text"))
 
+    def inputs(self, contract: Contract) -> tuple[tuple[StreamSpec, Any], ...]:
+        """Return every stream that is read, each with the settings that say how it is prepared.
+
+        Those of `streams` come first, with their encoder's settings; then those that an encoder reads beside its own,
+        with that encoder's. Raises PolicyError for one that the contract lacks.
+        """
+        own = self.streams(contract)
+        chosen = {s.key: (s, part.settings) for s in own if (part := self.encoder_for(s)) is not None}
+        for stream in own:
+            _, settings = chosen[stream.key]
+            for key in getattr(settings, "companions", ()):
+                if key not in contract.observation:
+                    raise PolicyError(
+                        f"the encoder of '{stream.key}' reads {unknown_name('stream', key, contract.observation)} "
+                        f"in {contract.source}"
+                    )
+                chosen.setdefault(key, (contract.observation[key], settings))
+        return tuple(chosen.values())
+
     def is_optional(self, key: str) -> bool:
         """True for a stream the policy can act without."""
         return any(fnmatch(key, pattern) for pattern in self.optional)

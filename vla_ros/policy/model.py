@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vla_ros.contract import Contract
 from vla_ros.encoders import ENCODERS
-from vla_ros.encoders.base import Encoder, TokenGroup
+from vla_ros.encoders.base import Companion, Encoder, TokenGroup
 from vla_ros.policy.attention import truncated_normal
 from vla_ros.policy.backbones import BACKBONES
 from vla_ros.policy.config import PolicyConfig
@@ -34,7 +34,7 @@ class ActionModel(nn.Module):
         for stream in streams:
             part = config.encoder_for(stream)
             assert part is not None
-            self.encoders[_module_name(stream.key)] = ENCODERS.get(part)(part.settings, stream, config.width)
+            self.encoders[module_name(stream.key)] = ENCODERS.get(part)(part.settings, stream, config.width)
         self.types = truncated_normal(len(streams), config.width)
         self.no_text = nn.Parameter(torch.zeros(config.width))
         actions = len(contract.action.names)
@@ -104,34 +104,45 @@ class ActionModel(nn.Module):
         return torch.where(count > 0, mean, self.absent.to(mean.dtype))
 
     def _encode(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None) -> dict[str, TokenGroup]:
+        here = present or {}
+        streams = {key: Companion(value, here.get(key)) for key, value in inputs.items()}
         groups: dict[str, TokenGroup] = {}
         condition: Tensor | None = None
         for number, key in enumerate(self.keys):
             if key not in inputs:
                 continue
-            group = self.encoders[_module_name(key)](inputs[key], condition)
-            here = None if present is None else present.get(key)
+            encoder = _encoder(self.encoders[module_name(key)])
+            group = encoder.encode(inputs[key], condition, here.get(key), streams if encoder.reads else None)
             if key == self.text and group.pooled is not None:
                 condition = group.pooled
-                if here is not None:
-                    condition = torch.where(here[:, None], condition, self.no_text.to(condition.dtype))
-            mask = group.mask
-            if here is not None:
-                everywhere = here[:, None].expand(group.tokens.shape[:2])
-                mask = everywhere if mask is None else mask & everywhere
-            groups[key] = TokenGroup(group.tokens + self.types[number], mask)
+                if key in here:
+                    condition = torch.where(here[key][:, None], condition, self.no_text.to(condition.dtype))
+            groups[key] = TokenGroup(group.tokens + self.types[number], group.mask)
         return groups
+
+    def assets(self) -> dict[str, str]:
+        """Return the text files of all encoders that belong to a checkpoint, by relative path."""
+        return {
+            f"{name}/{file}": text
+            for name, encoder in self.encoders.items()
+            for file, text in _encoder(encoder).assets().items()
+        }
 
     def disturb(self, scale: float) -> None:
         """Scale the noise that encoders add in training; 1 is what their settings say."""
         for encoder in self.encoders.values():
-            assert isinstance(encoder, Encoder)
-            encoder.disturb(scale)
+            _encoder(encoder).disturb(scale)
 
     def parameter_count(self) -> int:
         """Return the number of learned numbers."""
         return sum(p.numel() for p in self.parameters())
 
 
-def _module_name(key: str) -> str:
-    return key.replace(".", "-")  # a module's name may not hold a dot
+def module_name(key: str) -> str:
+    """Return the name of a stream's encoder among the model's modules, which may not hold a dot."""
+    return key.replace(".", "-")
+
+
+def _encoder(module: nn.Module) -> Encoder:
+    assert isinstance(module, Encoder)
+    return module

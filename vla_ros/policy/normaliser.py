@@ -44,6 +44,10 @@ class Normaliser:
         """Return the same statistics on a device."""
         return Normaliser({key: (mean.to(device), std.to(device)) for key, (mean, std) in self._stats.items()})
 
+    def joined(self, other: Normaliser) -> Normaliser:
+        """Return these statistics and those keys of `other` that are not among them."""
+        return Normaliser({**other._stats, **self._stats})
+
     def normalise(self, key: str, value: Tensor) -> Tensor:
         """Return the value of `key` without unit, float32."""
         mean, std = self._get(key)

@@ -39,6 +39,24 @@ class Resize:
         return np.asarray(cv2.resize(image, self.size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+class ResizeDepth:
+    """Depth [H, W] in m to float32 [h, w], of the pixel at each new pixel's centre; 0 where nothing was measured.
+
+    Depths are never averaged: between an edge and what lies behind it there is nothing.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+
+    def __call__(self, depth: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the small picture."""
+        rows, columns = (
+            ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(self.size, depth.shape, strict=True)
+        )
+        small = np.asarray(depth)[rows[:, None], columns].astype(np.float32)
+        return np.where(np.isfinite(small) & (small > 0.0), small, np.float32(0.0))
+
+
 class Bytes:
     """Text to int64 [length]: lower case, single spaces, UTF-8, byte + 1, 0 as padding, the rest cut."""
 
@@ -67,14 +85,13 @@ class Preprocess:
     """The steps of every stream that a policy reads."""
 
     def __init__(self, config: PolicyConfig, contract: Contract, normaliser: Normaliser) -> None:
-        self.streams = config.streams(contract)
+        inputs = config.inputs(contract)
+        self.streams = tuple(stream for stream, _ in inputs)
         self.optional = {s.key for s in self.streams if config.is_optional(s.key)}
         self.array_steps: dict[str, ArrayStep] = {}
         self.tensor_steps: dict[str, TensorStep] = {}
-        for stream in self.streams:
-            part = config.encoder_for(stream)
-            assert part is not None
-            self.array_steps[stream.key] = array_step(stream, part.settings)
+        for stream, settings in inputs:
+            self.array_steps[stream.key] = array_step(stream, settings)
             self.tensor_steps[stream.key] = self._tensor_step(stream, normaliser)
 
     def arrays(self, values: Mapping[str, Any], invalid: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
@@ -100,17 +117,22 @@ class Preprocess:
     def _tensor_step(stream: StreamSpec, normaliser: Normaliser) -> TensorStep:
         if stream.kind == "image":
             return image_to_float
-        if stream.kind == "text":
-            return lambda tokens: tokens
+        if stream.kind in ("text", "depth"):
+            return lambda value: value
         return lambda value: normaliser.normalise(stream.key, value)
 
 
 def array_step(stream: StreamSpec, settings: Any) -> ArrayStep:
-    """Return the array step of a stream for an encoder with these settings."""
+    """Return the array step of a stream for an encoder with these settings.
+
+    Images and depth are brought to the settings' `size`; text becomes tokens by their `text_step`, or bytes.
+    """
     if stream.kind == "image":
         return Resize(settings.size)
+    if stream.kind == "depth":
+        return ResizeDepth(settings.size)
     if stream.kind == "text":
-        return Bytes(settings.max_bytes)
+        return settings.text_step(stream) if hasattr(settings, "text_step") else Bytes(settings.max_bytes)
     if stream.kind in ("joints", "wrench", "taxels"):
         return to_float_array
     raise PolicyError(f"no preprocessing for '{stream.key}' of kind '{stream.kind}'")

@@ -57,11 +57,16 @@ class Registry(Generic[T]):
             )
         name = str(data["type"])
         settings, _ = self._entry(name, where)
-        return Part(name, strict(settings, {k: v for k, v in data.items() if k != "type"}, where))
+        return Part(name, strict(settings, {k: v for k, v in data.items() if k != "type"}, where, self))
 
     def get(self, part: Part) -> type[T]:
         """Return the class of a configured part."""
         return self._entry(part.type, self.what)[1]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every registered name, sorted."""
+        return tuple(sorted(self._entries))
 
     def _entry(self, name: str, where: str) -> tuple[type[Any], type[T]]:
         if name not in self._entries:
@@ -69,8 +74,11 @@ class Registry(Generic[T]):
         return self._entries[name]
 
 
-def strict(cls: type[C], data: Any, where: str) -> C:
-    """Return the frozen dataclass `cls` filled from mapping `data`, refusing unknown keys and wrong types."""
+def strict(cls: type[C], data: Any, where: str, parts: Registry[Any] | None = None) -> C:
+    """Return the frozen dataclass `cls` filled from mapping `data`, refusing unknown keys and wrong types.
+
+    parts: what a field of type Part is parsed with.
+    """
     if not isinstance(data, Mapping):
         raise PolicyError(f"{where}: want a mapping, got {data!r}")
     hints = typing.get_type_hints(cls)
@@ -82,7 +90,7 @@ def strict(cls: type[C], data: Any, where: str) -> C:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in data:
             raise PolicyError(f"{where}: key '{name}' is missing; valid: {', '.join(sorted(fields))}")
-    values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in data.items()}
+    values = {key: _value(hints[key], value, f"{where}.{key}", parts) for key, value in data.items()}
     try:
         return cls(**values)
     except ValueError as error:
@@ -104,9 +112,11 @@ def _plain_value(value: Any) -> Any:
     return [_plain_value(v) for v in value] if isinstance(value, (tuple, list)) else value
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
+def _value(hint: Any, value: Any, where: str, parts: Registry[Any] | None = None) -> Any:
+    if hint is Part and parts is not None:
+        return parts.parse(value, where)
     if dataclasses.is_dataclass(hint):
-        return strict(typing.cast("type[Any]", hint), value, where)
+        return strict(typing.cast("type[Any]", hint), value, where, parts)
     if typing.get_origin(hint) is tuple:
         args = typing.get_args(hint)
         if not isinstance(value, (list, tuple)):

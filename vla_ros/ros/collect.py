@@ -113,6 +113,7 @@ def collect(
         with TrialDriver() as driver, Keys() as keys, Live(**_live(console, told, keys)) as live:
 
             def say(line: str) -> None:
+                live.refresh()  # or the line of before would be drawn again below this one
                 live.console.print(Text(line))  # as it is: a note may hold what rich takes for markup
 
             recording = Recording(driver, task, limit, lockstep, graph.check, keys, given, told, say, bool(policy))

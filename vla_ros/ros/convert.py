@@ -107,7 +107,7 @@ def image_to_message(stamp: int, frame: str, pixels: npt.NDArray[Any], encoding:
     message.header.frame_id = frame
     message.step = width * channels * data.itemsize
     payload = array.array("B")  # the one type that rclpy takes without looking at every element
-    payload.frombytes(data.tobytes())
+    payload.frombytes(data.reshape(-1).view(np.uint8).data)
     message.data = payload
     return message
 

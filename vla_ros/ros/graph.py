@@ -59,8 +59,8 @@ def bring_up(
     teleop_parameters: further ones of its node. record: folder of the dataset that the recorder writes with
     video `codec`, None for none; with `raw`, every message beside it. executor: how the gate overlaps chunks.
     lockstep: simulated time advances only as granted on /sim/run_until and answered by the gate. source: who
-    has the arm at first ("", policy, teleop). intervention: taking the clutch takes the arm from the policy. Raises
-    GraphError for `raw` without `record`.
+    has the arm at first ("", policy, teleop). intervention: taking the clutch takes the arm from the policy.
+    Raises GraphError for `raw` without `record`.
     """
     if raw and record is None:
         raise GraphError("raw recordings lie beside a dataset: give `record` the folder of one")

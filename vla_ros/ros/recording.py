@@ -37,8 +37,7 @@ class Recording:
     """Records attempts at `task`, each at most `limit` s of its time.
 
     alive: raises when a node of the graph has died. say: prints a line. correct: a policy has the arm, and the operator
-    corrects it. `told`: the operator's command that ended the
-    last attempt, "" if none did. `reason`: why it was not saved.
+    corrects it. `told`: the operator's command that ended the last attempt, "" if none did. `reason`: why it was not saved.
     """
 
     def __init__(
@@ -243,6 +242,8 @@ class Recording:
                 self._notes.publish(String(data=text))
             elif command == NOTE:
                 self._say("no episode to note this of")
+            elif self._running and command in (SAVE, FAIL) and self._filled <= self._first:
+                self._say("nothing is recorded yet")
             elif command == QUIT or (self._running and command in (SAVE, FAIL, DISCARD, RERECORD)):
                 self.told = self.told or command
 

@@ -3,8 +3,10 @@
 from vla_ros.tactile.baseline import Baseline
 from vla_ros.tactile.flow import MarkerFlow, flow_figures
 from vla_ros.tactile.hysteresis import Hysteresis
-from vla_ros.tactile.mask import contact_mask, without_markers
-from vla_ros.tactile.slip import PictureSlip, ShearSlip
+from vla_ros.tactile.imprint import PictureSlip
+from vla_ros.tactile.markers import find_markers, marker_mask, without_markers
+from vla_ros.tactile.mask import contact_mask
+from vla_ros.tactile.slip import ShearSlip
 from vla_ros.tactile.touch import PictureTouch, TaxelTouch, Thresholds, TouchState, touch_for
 
 __all__ = [
@@ -18,7 +20,9 @@ __all__ = [
     "Thresholds",
     "TouchState",
     "contact_mask",
+    "find_markers",
     "flow_figures",
+    "marker_mask",
     "touch_for",
     "without_markers",
 ]

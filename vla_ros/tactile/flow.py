@@ -12,41 +12,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vla_ros.tactile.markers import even, find_markers
+
 Array = npt.NDArray[np.float32]
 FEWEST = 12  # markers; a gel with fewer is followed by its texture
-LOCAL = 31  # [px] over which brightness is evened out, and twice that for contrast
-DARK = -1.3  # of the local contrast: a marker is darker than this
-AREAS = (8, 400)  # [px] of a marker, from and to
-LONGEST = 2.2  # a marker's length to its width, at the most
 WINDOW = 21  # [px] that are compared
 LEVELS = 2  # of the pyramid: finds motions of up to about 40 px
 AGREE = 0.5  # [px] within which the way back must end where the way there began
 UNLIKE = 16.0  # mean difference of the two windows, in the unit of CONTRAST: what was found is no longer the marker
 CONTRAST = 40  # grey levels of one local contrast
 GRID = 16  # [px] between points of a gel without markers
-
-
-def even(picture: npt.NDArray[np.uint8]) -> Array:
-    """Return a picture [H, W, 3] as grey [H, W] whose local mean is 0 and local contrast 1: shades do not show."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    level = grey - cv2.blur(grey, (LOCAL, LOCAL))
-    contrast = np.sqrt(cv2.blur(level * level, (2 * LOCAL, 2 * LOCAL)))
-    return np.asarray(level / (contrast + 2.0), dtype=np.float32)
-
-
-def find_markers(picture: npt.NDArray[np.uint8]) -> Array:
-    """Return where dark spots are in a picture [H, W, 3], [N, 2] x y [px], weighted by their darkness."""
-    level = even(picture)
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats((level < DARK).astype(np.uint8), connectivity=8)
-    width, height, area = boxes[:, cv2.CC_STAT_WIDTH], boxes[:, cv2.CC_STAT_HEIGHT], boxes[:, cv2.CC_STAT_AREA]
-    round_enough = np.maximum(width, height) <= LONGEST * np.minimum(width, height)
-    good = (area >= AREAS[0]) & (area <= AREAS[1]) & round_enough
-    good[0] = False  # all that is no spot
-    weight = np.where(labels > 0, -level, 0.0).ravel()
-    y, x = np.indices(labels.shape)
-    total = np.bincount(labels.ravel(), weight, len(boxes)) + 1e-9
-    centres = [np.bincount(labels.ravel(), weight * axis.ravel(), len(boxes)) / total for axis in (x, y)]
-    return np.asarray(np.stack(centres, axis=1)[good], dtype=np.float32)
 
 
 class MarkerFlow:
@@ -88,6 +63,15 @@ class MarkerFlow:
         self._moved[right] = (there - self.markers)[right]
         flow[right, 2:] = self._moved[right]
         return flow
+
+
+def markers_in(flow: npt.NDArray[np.floating], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.floating]:
+    """Return the rows of a marker flow [N, 4] whose markers are now inside the mask [H, W]; lost ones are not."""
+    seen = flow[np.isfinite(flow).all(axis=1)]
+    x, y = np.rint(seen[:, :2] + seen[:, 2:]).astype(int).T
+    inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
+    inside[inside] = mask[y[inside], x[inside]]
+    return np.asarray(seen[inside])
 
 
 def flow_figures(flow: npt.NDArray[np.floating]) -> dict[str, float]:

@@ -10,16 +10,7 @@ SMALLEST = 40  # [px] of an area of contact
 BLUR = 1.5  # [px] against the camera's noise
 
 
-def without_markers(picture: npt.NDArray[np.uint8], size: int = 11) -> npt.NDArray[np.uint8]:
-    """Return a picture [H, W, 3] in which dark spots narrower than `size` [px] are as their surroundings.
-
-    So that markers that move are not taken for contact. Grey-scale closing; edges of brightness stay where they are.
-    """
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    return np.asarray(cv2.morphologyEx(picture, cv2.MORPH_CLOSE, kernel))
-
-
-def contact_mask(difference: npt.NDArray[np.floating], threshold: float = 12.0) -> npt.NDArray[np.bool_]:
+def contact_mask(difference: npt.NDArray[np.floating], threshold: float = 8.0) -> npt.NDArray[np.bool_]:
     """Return where a difference image [H, W, 3] (grey levels) differs by `threshold` or more in any colour, [H, W].
 
     Specks of less than 40 pixels are no contact; holes are filled, as a flat object's middle reflects like the gel at rest.

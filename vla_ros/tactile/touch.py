@@ -6,17 +6,21 @@ import threading
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from vla_ros.errors import DeviceError, unknown_name
 from vla_ros.tactile.baseline import Baseline
-from vla_ros.tactile.flow import MarkerFlow, flow_figures
+from vla_ros.tactile.flow import MarkerFlow, flow_figures, markers_in
 from vla_ros.tactile.hysteresis import Hysteresis
-from vla_ros.tactile.mask import contact_mask, without_markers
-from vla_ros.tactile.slip import PictureSlip, ShearSlip, markers_in
+from vla_ros.tactile.imprint import PictureSlip
+from vla_ros.tactile.markers import marker_mask, without_markers
+from vla_ros.tactile.mask import contact_mask
+from vla_ros.tactile.slip import ShearSlip
 
 CONFIRM = 2  # samples until a contact is told
+BESIDE = 30  # [px] markers so near to the contact are counted to it
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Thresholds:
 
 DEFAULTS = {  # by a driver's unit; to begin with, a skin of its own wants its own
     "N": Thresholds(0.15, 0.08, 2.0),
-    "uT": Thresholds(30.0, 15.0, 2.0),
+    "uT": Thresholds(30.0, 15.0, 1.3),
     "counts": Thresholds(150.0, 75.0, 2.0),
     "rgb": Thresholds(0.005, 0.0025, 25.0, 15, 60.0),
 }
@@ -126,7 +130,8 @@ class PictureTouch(_Process):
         """Take the picture of `stamp` [ns] and return what is felt."""
         self._begin()
         picture = np.asarray(value, dtype=np.uint8)
-        difference = self.baseline.update(stamp, without_markers(picture), self._contact.state)
+        spots = marker_mask(picture)
+        difference = self.baseline.update(stamp, without_markers(picture, spots), self._contact.state)
         if difference is None:
             return TouchState()
         if self._markers and self._number != self.baseline.number:
@@ -137,14 +142,22 @@ class PictureTouch(_Process):
         if self._flow is None:
             return TouchState(contact, False, level, difference)
         flow = self._flow.update(picture)
-        slip = self._slip.update(stamp, mask, flow, contact)
-        figures = flow_figures(markers_in(flow, mask) if contact else flow) | {"slip_score": self._slip.score}
+        slip = self._slip.update(stamp, difference, mask, spots, flow, contact)
+        figures = flow_figures(markers_in(flow, _around(mask)) if contact else flow)
+        figures |= {"slip_score": self._slip.score, "texture_points": float(self._slip.points)}
         return TouchState(contact, slip, level, difference, flow, figures)
 
 
-def touch_for(unit: str, thresholds: Thresholds | None = None) -> TouchProcess:
-    """Return the process for a driver's unit, "rgb" for pictures; raises DeviceError naming the units."""
+def _around(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((2 * BESIDE + 1, 2 * BESIDE + 1), np.uint8)) > 0)
+
+
+def touch_for(unit: str, thresholds: Thresholds | None = None, markers: bool = True) -> TouchProcess:
+    """Return the process for a driver's unit, "rgb" for pictures; raises DeviceError naming the units.
+
+    markers: whether those of a picture are followed.
+    """
     if unit not in DEFAULTS:
         raise DeviceError(unknown_name("unit of touch", unit, DEFAULTS))
     chosen = thresholds or DEFAULTS[unit]
-    return PictureTouch(chosen) if unit == "rgb" else TaxelTouch(chosen)
+    return PictureTouch(chosen, markers) if unit == "rgb" else TaxelTouch(chosen)

@@ -27,6 +27,7 @@ class TrainingConfig:
     touch_gain: largest relative change of a sample's taxels and wrenches: demonstrations grasp all alike, a policy does not.
     calm: from this fraction of the steps on, `early`, `state_noise` and the encoders' noise are scaled by `calm_scale` and the
     state is never hidden: first the network learns to look, then to be exact. 1 for never.
+    only: name patterns of the weights that are trained (`encoders.observation-wrench-tool.*`); all unless given.
     validation: fraction of the episodes held out. validate_every, save_every, log_every: steps.
     """
 
@@ -51,6 +52,7 @@ class TrainingConfig:
     touch_gain: float = 0.0
     calm: float = 1.0
     calm_scale: float = 0.2
+    only: tuple[str, ...] = ()
     validation: float = 0.05
     validate_every: int = 1000
     save_every: int = 1000

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from fnmatch import fnmatch
 
 import torch
 from torch import Tensor
 
 from vla_ros.contract import Contract
+from vla_ros.errors import PolicyError
 from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.model import ActionModel
 from vla_ros.policy.native import ACTION
@@ -40,6 +42,7 @@ class Learner:
         torch.manual_seed(seed)
         self.config, self.device, self.seed = config, device, seed
         self.model = ActionModel(policy, contract).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _train_only(self.model, config.only)
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.normaliser = normaliser.to(device)
         self.preprocess = Preprocess(policy, contract, self.normaliser)
@@ -128,3 +131,16 @@ class Learner:
     def _average(self, decay: float) -> None:
         ema, live = self._pairs
         torch._foreach_lerp_(ema, live, 1.0 - decay)
+
+
+def _train_only(model: torch.nn.Module, patterns: tuple[str, ...]) -> None:
+    """Freeze every weight that no pattern names. Raises PolicyError for a pattern that names none."""
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatch(name, pattern) for name in names):
+            roots = sorted({".".join(name.split(".")[:2]) for name in names})
+            raise PolicyError(f"training.only: no weight is named '{pattern}'; there are {', '.join(roots)}, ...")
+    if patterns:
+        for name, parameter in model.named_parameters():
+            if not any(fnmatch(name, pattern) for pattern in patterns):
+                parameter.requires_grad_(False)

@@ -17,6 +17,7 @@ import torch
 
 import vla_ros
 from vla_ros.contract import Contract, load_contract
+from vla_ros.encoders.pretrained import restoring
 from vla_ros.errors import CheckpointError, PolicyError
 from vla_ros.policy.checkpoint import (
     MODEL,
@@ -98,10 +99,12 @@ def train(
             begin = Normaliser.load(output / NORMALISER)
         elif init is not None:
             begin = _beginning(Path(init), config, data.contract)
-        prepared = prepare(data, config, training, seed, folder, report.progress)
-        if begin is not None:
-            prepared = replace(prepared, normaliser=begin)
-        learner = Learner(config, data.contract, training, prepared.normaliser, where, seed, compiled)
+        origin = output if resume and (output / NORMALISER).is_file() else Path(init) if init is not None else None
+        with restoring(origin):  # a checkpoint brings its encoders' architectures and vocabularies along
+            prepared = prepare(data, config, training, seed, folder, report.progress)
+            if begin is not None:
+                prepared = replace(prepared, normaliser=begin)
+            learner = Learner(config, data.contract, training, prepared.normaliser, where, seed, compiled)
         if init is not None and not resume:
             for network in (learner.model, learner.ema):
                 load_weights(network, Path(init) / MODEL)
@@ -179,6 +182,7 @@ class _Run:
             self.normaliser,
             facts,
             plain(self.config),
+            self.learner.ema.assets(),
         )
         save_state(self.output / RESUME, self.learner.model, self.learner.ema, self.learner.optimiser, facts)
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 
 from vla_ros.contract import Contract
-from vla_ros.errors import DatasetError, VlaRosError
+from vla_ros.errors import DatasetError, PolicyError, VlaRosError
 from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.normaliser import Normaliser
-from vla_ros.policy.preprocess import Preprocess
+from vla_ros.policy.preprocess import Preprocess, Resize, ResizeDepth
 from vla_ros.policy.targets import Targets
 from vla_ros.train.batches import Rows
 from vla_ros.train.cache import Progress, cached_frames
@@ -57,6 +57,7 @@ def prepare(
     in_validation = np.repeat(np.isin(np.arange(len(lengths)), held_out), lengths)
     train, validate = np.flatnonzero(~in_validation), np.flatnonzero(in_validation)
 
+    _check_shift(policy, contract, config)
     numbers = _numbers(data, policy)
     actions = _finite("action", np.asarray(data.column("action"), dtype=np.float32))
     wanted = [data.num_frames, len(contract.action.names)]
@@ -73,25 +74,18 @@ def prepare(
     normaliser = Normaliser.fit(fitted)
 
     steps = Preprocess(policy, contract, normaliser)
-    images = {
-        s.key: torch.from_numpy(
-            cached_frames(
-                data,
-                s.key,
-                _size(policy, s.key, contract),
-                steps.array_steps[s.key],
-                cache,
-                fingerprint(data),
-                progress,
-            )
-        )
-        for s in steps.streams
-        if s.kind == "image"
+    mark = fingerprint(data)
+    frames = {
+        key: torch.from_numpy(cached_frames(data, key, step, cache, mark, progress))
+        for key, step in steps.array_steps.items()
+        if isinstance(step, (Resize, ResizeDepth))
     }
+    images = {key: value for key, value in frames.items() if value.dtype == torch.uint8}
+    depths = {key: value for key, value in frames.items() if value.dtype != torch.uint8}
     text_key, text, task = _text(data.episodes, steps, config, seed, lengths)
     rows = Rows(
         images,
-        {k: torch.from_numpy(v) for k, v in numbers.items()},
+        {k: torch.from_numpy(v) for k, v in numbers.items()} | depths,
         text_key,
         text,
         task,
@@ -122,6 +116,18 @@ def _check_size(data: TrainingData) -> None:
         raise DatasetError(f"the dataset has {data.fps} rows a second, its contract says {data.contract.rate}")
 
 
+def _check_shift(policy: PolicyConfig, contract: Contract, config: TrainingConfig) -> None:
+    """Raise PolicyError if pictures would be shifted against the depth that is read together with them."""
+    for stream in policy.streams(contract):
+        part = policy.encoder_for(stream)
+        beside: tuple[str, ...] = getattr(part.settings, "companions", ()) if part is not None else ()
+        if beside and config.shift > 0.0:
+            raise PolicyError(
+                f"training.shift is {config.shift}, but the encoder of '{stream.key}' reads pictures and depth of one "
+                "view, and only pictures are shifted; want 0"
+            )
+
+
 def _held_out(episodes: int, fraction: float, seed: int) -> npt.NDArray[np.int64]:
     count = round(fraction * episodes) if episodes > 1 else 0
     if fraction > 0.0 and episodes > 1:
@@ -132,7 +138,7 @@ def _held_out(episodes: int, fraction: float, seed: int) -> npt.NDArray[np.int64
 def _numbers(data: TrainingData, policy: PolicyConfig) -> dict[str, npt.NDArray[np.float32]]:
     numbers = {}
     for stream in policy.streams(data.contract):
-        if stream.kind in ("image", "text"):
+        if stream.kind in ("image", "depth", "text"):
             continue
         try:
             column = np.asarray(data.column(stream.key), dtype=np.float32)
@@ -164,13 +170,6 @@ def _targets(
     wanted = np.minimum(chosen[:, None] + np.arange(policy.chunk), end[chosen][:, None] - 1)
     coder = Targets(policy.targets, contract)
     return coder.encode(torch.from_numpy(actions[wanted]), torch.from_numpy(state[chosen])).numpy()
-
-
-def _size(policy: PolicyConfig, key: str, contract: Contract) -> tuple[int, int]:
-    part = policy.encoder_for(contract.observation[key])
-    assert part is not None
-    size: tuple[int, int] = part.settings.size
-    return size
 
 
 def _text(

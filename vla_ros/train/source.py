@@ -53,8 +53,8 @@ class TrainingData(Protocol):
         """Return a numeric feature, [num_frames, ...]."""
         ...
 
-    def frames(self, key: str, episode: int) -> npt.NDArray[np.uint8]:
-        """Return an episode's video, uint8 [T, H, W, 3]."""
+    def frames(self, key: str, episode: int) -> npt.NDArray[Any]:
+        """Return an episode's video, uint8 [T, H, W, 3], or depth, float32 [T, H, W] m."""
         ...
 
 
@@ -78,7 +78,7 @@ class EePoseData:
         """Return a numeric feature; the action as poses."""
         return self._action if key == "action" else self._data.column(key)
 
-    def frames(self, key: str, episode: int) -> npt.NDArray[np.uint8]:
+    def frames(self, key: str, episode: int) -> npt.NDArray[Any]:
         """Return an episode's video."""
         return self._data.frames(key, episode)
 

@@ -7,6 +7,7 @@ on this machine). Workers elsewhere need this package and the dataset under the 
 from __future__ import annotations
 
 import multiprocessing
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -74,9 +75,12 @@ def _ray(work: Callable[[Item], Result], items: Sequence[Item], address: str) ->
     except ImportError:
         raise DatasetError("engine 'ray' needs the package ray: pip install ray") from None
     started = not ray.is_initialized()
+    host, _, port = address.rpartition(":")
     try:
+        if host and port.isdecimal():  # Ray itself takes a minute to notice that nobody is there
+            socket.create_connection((host, int(port)), CONNECT).close()
         ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"no Ray answers at '{address}': {error}") from None
     try:
         apply = ray.remote(_apply)  # Ray takes functions written in Python alone

@@ -77,9 +77,9 @@ class RecorderNode(ManagedNode):
         observe(self, contract, self._aligner, lockstep=lockstep, on_sample=self._on_sample)
         actions = qos.exchanged(ACTION_DEPTH, lockstep)
         self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
+        self.create_subscription(String, NOTE, self._on_note, qos.reliable(100))
         handed = qos.reliable(10, latched=True)
         self.create_subscription(Header, INTERVENTION, self._on_intervention, handed)
-        self.create_subscription(String, NOTE, self._on_note, qos.reliable(100))
         answers = {"start": self._start, "save": self._save, "discard": self._discard, "rerecord": self._rerecord}
         for command, answer in answers.items():
             self.create_service(Trigger, f"~/{command}", self._service(answer))

@@ -64,7 +64,8 @@ class TactileNode(SensorNode):
             "publish taxels less their baseline, none until it is taken",
             read_only=True,
         )
-        self._touch = touch_for(self._unit, thresholds)
+        markers = declare(self, "follow_markers", True, "of a gel: marker flow, and slip with it", read_only=True)
+        self._touch = touch_for(self._unit, thresholds, markers)
         self._state = TouchState()
         self._taken = threading.Event()
         self._sample = self.create_publisher(Image, "~/image_raw" if self._unit == "rgb" else "~/taxels", qos.COMMAND)
@@ -98,7 +99,9 @@ class TactileNode(SensorNode):
         return [] if baseline.ready else [f"taking the baseline, {baseline.taken} of {baseline.samples} samples"]
 
     def values(self) -> dict[str, str]:
-        """Return what is felt."""
+        """Return what is felt; nothing while nothing comes."""
+        if self._stream.statistics.problem:
+            return {"unit": self._unit}
         state = self._state
         values = {"unit": self._unit, "contact": state.contact, "slip": state.slip, "level": f"{state.level:.4g}"}
         if state.flow is not None:

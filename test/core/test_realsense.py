@@ -1,0 +1,172 @@
+"""The RealSense driver, through librealsense's own software device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vla_ros.drivers import Address, Reading
+from vla_ros.drivers.realsense import RealSense, plugged_in
+from vla_ros.errors import DeviceError
+
+try:
+    import pyrealsense2 as rs
+except ImportError as missing:
+    pytest.skip(f"pyrealsense2 does not load: {missing}", allow_module_level=True)
+
+WIDTH, HEIGHT, RATE = 64, 48, 30
+
+
+class SoftwareCamera:
+    """A D400 in software: a depth sensor and a colour sensor beside it, 0.1 m to its right."""
+
+    def __init__(self, serial: str = "012345", unit: float = 0.001) -> None:
+        self.device = rs.software_device()
+        self.device.register_info(rs.camera_info.serial_number, serial)
+        self.device.register_info(rs.camera_info.name, "Software D435")
+        self.depth_sensor, self.colour_sensor = self.device.add_sensor("Stereo"), self.device.add_sensor("RGB")
+        self.depth = self.depth_sensor.add_video_stream(self._stream(rs.stream.depth, 0, 2, rs.format.z16))
+        self.colour = self.colour_sensor.add_video_stream(self._stream(rs.stream.color, 1, 3, rs.format.rgb8))
+        self.depth_sensor.add_read_only_option(rs.option.depth_units, unit)
+        self.depth.register_extrinsics_to(self.colour, self._offset(0.1))
+        self.colour.register_extrinsics_to(self.depth, self._offset(-0.1))
+
+    def send_colour(self, number: int, seconds: float, pixels: Any) -> None:
+        self._send(self.colour_sensor, self.colour, number, seconds, pixels.astype(np.uint8), 3)
+
+    def send_depth(self, number: int, seconds: float, pixels: Any) -> None:
+        self._send(self.depth_sensor, self.depth, number, seconds, pixels.astype(np.uint16), 2)
+
+    @staticmethod
+    def _send(sensor: Any, profile: Any, number: int, seconds: float, pixels: Any, size: int) -> None:
+        frame = rs.software_video_frame()
+        frame.pixels = pixels
+        frame.stride, frame.bpp = WIDTH * size, size
+        frame.timestamp, frame.domain = seconds * 1e3, rs.timestamp_domain.hardware_clock
+        frame.frame_number, frame.profile = number, profile.as_video_stream_profile()
+        sensor.on_video_frame(frame)
+
+    @staticmethod
+    def _stream(kind: Any, index: int, size: int, form: Any) -> Any:
+        lens = rs.intrinsics()
+        lens.width, lens.height, lens.fx, lens.fy, lens.ppx, lens.ppy = WIDTH, HEIGHT, 50.0, 50.0, 31.5, 23.5
+        lens.model, lens.coeffs = rs.distortion.brown_conrady, [0.0] * 5
+        stream = rs.video_stream()
+        stream.type, stream.index, stream.uid = kind, 0, index + 1
+        stream.width, stream.height, stream.fps, stream.bpp = WIDTH, HEIGHT, RATE, size
+        stream.fmt, stream.intrinsics = form, lens
+        return stream
+
+    @staticmethod
+    def _offset(x: float) -> Any:
+        offset = rs.extrinsics()
+        offset.rotation, offset.translation = [1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0], [x, 0.0, 0.0]
+        return offset
+
+
+def driver(camera: SoftwareCamera, options: str = "", serial: str = "") -> RealSense:
+    text = f"realsense://{serial}?width={WIDTH}&height={HEIGHT}&fps={RATE}{options}"
+    return RealSense(Address.parse(text), lambda: [camera.device])
+
+
+def readings(camera: SoftwareCamera, realsense: RealSense, count: int = 5) -> list[Reading[Any]]:
+    """Send frames of colour (n, 2n, 3n) and 1000 steps of depth, and return what comes out."""
+    realsense.open()
+    try:
+        got = []
+        for number in range(1, count + 1):
+            colour = np.zeros((HEIGHT, WIDTH, 3)) + np.array([number, 2 * number, 3 * number])
+            camera.send_depth(number, 100.0 + number / RATE, np.full((HEIGHT, WIDTH), 1000))
+            camera.send_colour(number, 100.0 + number / RATE, colour)
+            if (reading := realsense.read(5.0)) is not None:
+                got.append(reading)
+        return got
+    finally:
+        realsense.close()
+
+
+def test_frames_come_with_pixels_lens_number_and_the_cameras_own_time() -> None:
+    camera = SoftwareCamera()
+    got = readings(camera, driver(camera, "&depth=raw"))
+    assert [reading.sequence for reading in got] == [1, 2, 3, 4, 5]
+    for reading in got:
+        number = reading.sequence
+        assert reading.value.colour[5, 7].tolist() == [number, 2 * number, 3 * number]
+        assert (reading.value.depth == 1000).all()
+        assert reading.device_time == pytest.approx(100.0 + number / RATE)
+        assert (reading.value.intrinsics.fx, reading.value.depth_intrinsics.cx) == (50.0, 31.5)
+
+
+def test_aligned_depth_lies_where_the_colour_camera_sees_it() -> None:
+    """1 m away a camera 0.1 m to the side sees everything shifted by f * 0.1 / 1 = 5 pixels."""
+    camera = SoftwareCamera()
+    got = readings(camera, driver(camera))
+    depth = got[-1].value.depth
+    assert got[-1].value.depth_intrinsics is None
+    assert (depth[:, :5] == 0).all()
+    assert np.isin(depth, (0, 1000)).all()
+    assert (depth[:, 6:] == 1000).mean() > 0.9, "librealsense leaves holes where its rounding does"
+
+
+def test_depth_is_in_millimetres_whatever_the_cameras_unit() -> None:
+    camera = SoftwareCamera(unit=0.0001)
+    got = readings(camera, driver(camera, "&depth=raw"))
+    assert (got[-1].value.depth == 100).all()
+
+
+def test_depth_of_another_instant_is_not_taken_for_that_of_the_picture() -> None:
+    camera = SoftwareCamera()
+    realsense = driver(camera, "&depth=raw")
+    realsense.open()
+    grey, deep = np.zeros((HEIGHT, WIDTH, 3)), np.full((HEIGHT, WIDTH), 1000)
+    camera.send_colour(1, 100.0, grey)
+    camera.send_depth(2, 100.0 + 1 / RATE, deep)
+    assert realsense.read(0.2) is None
+    camera.send_colour(2, 100.0 + 1.1 / RATE, grey)
+    assert realsense.read(5.0).sequence == 2
+    assert realsense.rejected == 1
+    realsense.close()
+
+
+def test_an_unplugged_camera_is_told_and_comes_back() -> None:
+    camera = SoftwareCamera()
+    plugged = [camera.device]
+    realsense = RealSense(
+        Address.parse(f"realsense://012345?width={WIDTH}&height={HEIGHT}&fps={RATE}&depth=none"), lambda: plugged
+    )
+    realsense.open()
+    assert realsense.read(0.05) is None
+    plugged.clear()
+    with pytest.raises(DeviceError, match="realsense 012345: unplugged; found none"):
+        realsense.read(0.05)
+    realsense.close()
+    with pytest.raises(DeviceError, match="no camera of serial 012345"):
+        realsense.open()
+    plugged.append(camera.device)
+    realsense.open()
+    camera.send_colour(1, 100.0, np.full((HEIGHT, WIDTH, 3), 7))
+    reading = realsense.read(5.0)
+    assert reading is not None and (reading.value.colour == 7).all() and reading.value.depth is None
+    realsense.close()
+
+
+def test_a_camera_that_is_not_there_is_named_beside_those_that_are() -> None:
+    camera = SoftwareCamera("777")
+    with pytest.raises(DeviceError, match=r"no camera of serial 42; found 777 \(Software D435\)"):
+        driver(camera, serial="42").open()
+
+
+def test_without_a_camera_the_udev_rules_are_pointed_at() -> None:
+    if plugged_in():
+        pytest.skip("there is a RealSense here")
+    with pytest.raises(DeviceError, match="found none; is it plugged in, and are librealsense's udev rules there"):
+        RealSense(Address.parse("realsense")).open()
+
+
+def test_a_size_that_the_camera_has_not_is_answered_by_those_it_has() -> None:
+    camera = SoftwareCamera()
+    wrong = RealSense(Address.parse("realsense://?width=99&height=48&fps=30"), lambda: [camera.device])
+    with pytest.raises(DeviceError, match="no color and depth of 99x48 at 30 Hz; it has 64x48 at 30 Hz"):
+        wrong.open()
