@@ -15,6 +15,7 @@ from vla_ros.teleop.servo_bus import ServoBus
 from vla_ros.teleop.servo_tables import DYNAMIXEL, FEETECH, ServoTable
 
 HEALTH_PERIOD = 1.0  # [s] in which one servo after the other is asked for its voltage and its faults
+JUMP = 500  # [ticks], 44 degrees from one sample to the next
 WRONG = 10  # wrong answers of one servo in a row: it is a fault
 
 
@@ -83,6 +84,9 @@ class ServoArm:
             self._count(failed, heard)
             return None
         self._wrong.clear()
+        if not self._plausible(ticks):
+            self.rejected += 1
+            return None
         sample = TeleopSample(arrival, self.calibration.positions(ticks))
         return Reading(sample, arrival, flags=tuple(flag for flags in self._flags.values() for flag in flags))
 
@@ -96,6 +100,20 @@ class ServoArm:
         self._flags: dict[int, list[str]] = {}
         self._lowest: dict[int, int] = {}
         self._wrong: dict[int, int] = {}
+        self._accepted: dict[int, int] | None = None  # ticks of the last sample, and of the last answers
+        self._heard: dict[int, int] | None = None
+
+    def _plausible(self, ticks: dict[int, int]) -> bool:
+        """Return False for a jump that no hand makes, unless it stays: check sums, Feetech's above all, let some through."""
+
+        def near(other: dict[int, int]) -> bool:
+            return all(abs(value - other[servo]) <= JUMP for servo, value in ticks.items())
+
+        before, self._heard = self._heard, ticks
+        if self._accepted is not None and not near(self._accepted) and not (before is not None and near(before)):
+            return False
+        self._accepted = ticks
+        return True
 
     def _check(self, name: str, servo: int, expected: int | None) -> None:
         if expected is None or not self._check_homing:

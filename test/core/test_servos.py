@@ -291,6 +291,19 @@ def test_mutated_answers_give_no_wrong_joints_and_no_other_error(tmp_path: Path)
         arm.close()
 
 
+def test_a_jump_that_no_hand_makes_is_passed_over_unless_it_stays(bus: ServoBusEmulator, tmp_path: Path) -> None:
+    arm = driver(bus, calibration(tmp_path / "leader.yaml"))
+    arm.open()
+    assert arm.read(1.0) is not None
+    bus.rest[3] += 1500
+    assert arm.read(1.0) is None and arm.rejected == 1
+    bus.rest[3] -= 1500
+    assert arm.read(1.0) is not None
+    bus.rest[3] += 1500
+    assert arm.read(1.0) is None and arm.read(1.0) is not None
+    arm.close()
+
+
 class Confused(DynamixelEmulator):
     """Servo 2 answers a read of positions as if it had been asked something else before."""
 
