@@ -100,7 +100,7 @@ def depth_from_message(message: Any) -> npt.NDArray[np.float32]:
 
 
 def taxels_from_message(message: Any) -> npt.NDArray[np.float32]:
-    """Return taxel forces [N], float32 [h, w, channels]: 32FC3 (shear x, y, normal) or 32FC1 (normal)."""
+    """Return taxels in the device's unit, float32 [h, w, channels]: 32FC3 (shear x, y, normal) or 32FC1 (normal)."""
     if message.encoding not in ("32FC3", "32FC1"):
         raise ObservationError(unknown_name("taxel encoding", message.encoding, ("32FC1", "32FC3")))
     return _rows(message, _numeric_dtype(message), NUMERIC[message.encoding][1]).astype(np.float32)
