@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.contract import Contract
 from vla_ros.data.control import after
 from vla_ros.data.features import AGE, INTERVENTION, STAMP, frames_per_second, sync_names
@@ -21,7 +22,6 @@ from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
 from vla_ros.observation import Aligner, Observation
 
-NANOSECONDS = 1_000_000_000
 GATE_AHEAD = 20_000_000  # [ns] the gate's setpoints are for so long after the tick at which it decides on them
 ACTION_GAP = 0.1  # [s] the largest gap between two setpoints of a gate that is alive
 KEEP_ACTIONS = 4096

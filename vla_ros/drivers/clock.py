@@ -12,7 +12,8 @@ from collections import deque
 
 import numpy as np
 
-NANOSECONDS = 1_000_000_000
+from vla_ros.action import NANOSECONDS
+
 BUCKET = 1.0  # [s] by both clocks, so that what was read late all at once is not taken for a bucket of its own
 BUCKETS = 20
 FEWEST = 3  # buckets from which the drift is estimated

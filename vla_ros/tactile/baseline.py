@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.errors import DeviceError
-
-NANOSECONDS = 1_000_000_000
 
 
 class Baseline:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.errors import DeviceError
-
-NANOSECONDS = 1_000_000_000
 
 
 class Hysteresis:

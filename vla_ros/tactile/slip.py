@@ -7,9 +7,9 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
+from vla_ros.action import NANOSECONDS
 from vla_ros.tactile.hysteresis import Hysteresis
 
-NANOSECONDS = 1_000_000_000
 FEWEST = 3  # samples from which a rate is told
 HOLD = 0.1  # [s] that a slip is told at least
 
