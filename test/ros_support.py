@@ -89,6 +89,7 @@ class RosTest:
         rclpy.init(context=self.context, domain_id=domain_id)
         self.executor = make_executor(self.context)
         self._nodes: list[Node] = []
+        self._clients: dict[tuple[type, str], Any] = {}
         self.node = self.add(rclpy.create_node("test", context=self.context))
 
     def add(self, node: Node) -> Node:
@@ -142,16 +143,31 @@ class RosTest:
         finally:
             self.node.destroy_subscription(subscription)
 
-    def call(self, service_type: type, name: str, request: Any = None, deadline: float = 60.0) -> Any:
-        """Call the service ``name`` once it is there and return its response."""
-        client = self.node.create_client(service_type, name)
-        try:
-            self.wait_for(client.service_is_ready, deadline, f"service {name}")
-            future = client.call_async(request if request is not None else service_type.Request())
-            self.wait_for(future.done, deadline, f"an answer of service {name}")
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+    def call(
+        self, service_type: type, name: str, request: Any = None, deadline: float = 60.0, again: float | None = None
+    ) -> Any:
+        """Call the service ``name`` once it is there and return its response.
+
+        again: ask anew after so many seconds without an answer: a server drops its answer to a client that it has not
+        discovered yet. For what may be asked twice.
+        """
+        client = self._clients.get((service_type, name))
+        if client is None:
+            client = self._clients[service_type, name] = self.node.create_client(service_type, name)
+        self.wait_for(client.service_is_ready, deadline, f"service {name}")
+        answers: list[Any] = []
+        asked = -1.0
+
+        def answered() -> bool:
+            nonlocal asked
+            if asked < 0 or (again and time.monotonic() - asked > again):
+                asked = time.monotonic()
+                future = client.call_async(request if request is not None else service_type.Request())
+                future.add_done_callback(lambda done: answers.append(done.result()))
+            return bool(answers)
+
+        self.wait_for(answered, deadline, f"an answer of service {name}")
+        return answers[0]
 
     def close(self) -> None:
         """Destroy the nodes and shut the context down."""

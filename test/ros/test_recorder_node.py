@@ -77,7 +77,7 @@ class Streams:
             end = min(self.now + SECOND // 5, round(until * SECOND))
             for stamp, key, k in sorted(self._due(end)):
                 self.publishers[key].publish(self.message(key, stamp, k))
-            self.ros.call(GetParameters, "/recorder_node/get_parameters")  # its queues are taken in turn
+            self.ros.call(GetParameters, "/recorder_node/get_parameters", again=2.0)  # its queues are taken in turn
             self.now = end
 
     def _due(self, end: int) -> Iterator[tuple[int, str, int]]:

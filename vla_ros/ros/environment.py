@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 from vla_ros.errors import GraphError
@@ -17,7 +16,7 @@ READY = "vla_ros: active:"  # a node prints this and its name once it is active
 
 # Domain d uses UDP ports from 7400 + 250 d on; these keep clear of Linux's ephemeral ports (32768 to 60999).
 DOMAINS = (*range(1, 10), *range(60, 80))
-_turns = count()  # a process that takes one domain after another does not soon come back to the first
+_last: list[int] = []  # place in DOMAINS of the one taken last: this process does not soon come back to it
 
 
 def graph_environment() -> dict[str, str]:
@@ -55,13 +54,15 @@ def isolated_domain() -> Iterator[int]:
         return
     folder = Path(tempfile.gettempdir()) / f"vla_ros_domains_{os.getuid()}"
     folder.mkdir(exist_ok=True)
-    start = (os.getpid() + next(_turns)) % len(DOMAINS)
-    for domain in DOMAINS[start:] + DOMAINS[:start]:
+    start = _last[0] + 1 if _last else os.getpid()
+    for place in range(start, start + len(DOMAINS)):
+        domain = DOMAINS[place % len(DOMAINS)]
         with open(folder / str(domain), "w", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            _last[:] = [place % len(DOMAINS)]
             yield domain
             return
     raise GraphError(f"all {len(DOMAINS)} ROS domains are in use (locks in {folder}); set ROS_DOMAIN_ID")

@@ -50,6 +50,7 @@ class RawFile:
         self._schemas: dict[str, int] = {}
         self._waiting: queue.Queue[tuple[int, int, bytes] | None] = queue.Queue()
         self._room = threading.Condition()
+        self._writing = threading.Lock()  # the library's writer is for one thread at a time
         self._bytes = 0
         self._error: OSError | None = None
         self.messages = 0
@@ -58,10 +59,11 @@ class RawFile:
 
     def add(self, topic: str, type_name: str) -> None:
         """Announce a topic of a ROS type such as ``sensor_msgs/msg/Image``; before its first message."""
-        if type_name not in self._schemas:
-            text = definition(type_name).encode()
-            self._schemas[type_name] = self._writer.register_schema(type_name, "ros2msg", text)
-        channel = self._writer.register_channel(topic, "cdr", self._schemas[type_name])
+        with self._writing:
+            if type_name not in self._schemas:
+                text = definition(type_name).encode()
+                self._schemas[type_name] = self._writer.register_schema(type_name, "ros2msg", text)
+            channel = self._writer.register_channel(topic, "cdr", self._schemas[type_name])
         self._channels[topic] = channel
 
     def write(self, topic: str, time: int, data: bytes) -> None:
@@ -97,8 +99,9 @@ class RawFile:
             channel, time, data = item
             try:
                 if self._error is None:
-                    self._writer.add_message(channel, log_time=time, publish_time=time, data=data)
-                    self._file.flush()
+                    with self._writing:
+                        self._writer.add_message(channel, log_time=time, publish_time=time, data=data)
+                        self._file.flush()
                     self.messages += 1
             except OSError as error:
                 self._error = error
