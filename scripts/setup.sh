@@ -10,7 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TORCH="torch==2.13.0"
 readonly TORCH_CPU_INDEX="https://download.pytorch.org/whl/cpu"
-readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools libusb-1.0-0)
+readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools)
+readonly REALSENSE_PACKAGE=libusb-1.0-0  # good to have: only pyrealsense2 needs it
 readonly VENV="$PWD/.venv"
 readonly STAMP="$VENV/.vla_ros_setup"
 readonly LOG="$VENV/setup.log"
@@ -60,6 +61,9 @@ system_libraries() {
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
   [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+  if ! dpkg-query -W -f='${Status}' "$REALSENSE_PACKAGE" 2>/dev/null | grep -q 'ok installed'; then
+    (apt_install "$REALSENSE_PACKAGE") || say "going on without $REALSENSE_PACKAGE: RealSense cameras will not be found"
+  fi
 }
 
 find_python() {  # prints the first supported Python; with a ROS sourced, one that imports rclpy
