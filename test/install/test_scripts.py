@@ -56,7 +56,7 @@ def test_without_root_it_says_exactly_what_to_install(checkout: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
         "setup: could not install system packages; as root, run: apt-get update && "
-        "apt-get install -y libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools libusb-1.0-0"
+        "apt-get install -y libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools"
     ]
 
 
@@ -66,6 +66,14 @@ def test_only_what_is_missing_is_installed_as_root(checkout: Path) -> None:
     result = run_setup(checkout, tools, PYTHON="/bin/false")  # stops after the system packages
     assert result.returncode == 1
     assert (checkout / "apt").read_text().splitlines()[-1] == "install -y -qq --no-install-recommends libegl1"
+
+
+def test_without_the_library_of_realsense_cameras_it_goes_on(checkout: Path) -> None:
+    has_all_but_usb = 'case "$3" in libusb*) exit 1;; *) echo "install ok installed";; esac'
+    tools = {"dpkg-query": has_all_but_usb, "id": "echo 1000", "sudo": "exit 1", "apt-get": "exit 1"}
+    result = run_setup(checkout, tools, PYTHON="/bin/false")  # stops after the system packages
+    assert "going on without libusb-1.0-0: RealSense cameras will not be found" in result.stdout
+    assert result.stderr.splitlines()[-1] == "setup: PYTHON=/bin/false is not a Python 3.10 - 3.13"
 
 
 def test_an_unsuitable_python_is_refused_in_one_line(checkout: Path) -> None:
