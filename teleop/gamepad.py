@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_ros.drivers.address import Address
 from vla_ros.errors import DeviceError
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.filters import dead_zone
-from vla_ros.teleop.hand_device import HandDevice
+from vla_ros.teleop.hand_device import DeflectedDevice
 
 EVENT = struct.Struct("@llHHi")  # seconds, microseconds, type, code, value
 SYN, KEY, ABS = 0, 1, 3
@@ -87,24 +86,18 @@ class Pad:
         return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
-class Gamepad(HandDevice):
-    """``gamepad:///dev/input/event5?speed=0.15&turn=0.8``; a named pipe of events will do, too.
+class Gamepad(DeflectedDevice):
+    """``gamepad:///dev/input/event5?speed=0.15&turn=0.8``; a named pipe of events will do, too."""
 
-    gripper: closed and open position [m].
-    """
+    kind, plural = "gamepad", "gamepads"
 
-    def __init__(self, address: Address, gripper: tuple[float, float] | None = None) -> None:
-        address.only("speed", "turn")
-        self._speed = address.number("speed", 0.15, 0.001, 0.5)
-        self._turn = address.number("turn", 0.8, 0.01, 2.0)
-        self._gripper = gripper
-        if not address.path:
-            raise DeviceError(f"{address.text}: no device; gamepads here: {', '.join(gamepads()) or 'none'}")
-        super().__init__("gamepad", address.path)
+    def present(self) -> list[str]:
+        """Return what the system takes for gamepads."""
+        return gamepads()
 
     def advice(self) -> str:
         """Name the gamepads that are here."""
-        return f"; gamepads here: {', '.join(gamepads()) or 'none'}; you must be in the group 'input'"
+        return f"; {self.here()}; you must be in the group 'input'"
 
     def meaning(self) -> Pad:
         """Ask the kernel for the ranges of the axes."""

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
+from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
 from vla_ros.errors import DeviceError
 from vla_ros.teleop.device import TeleopSample
@@ -73,3 +74,30 @@ class HandDevice:
             with suppress(OSError):
                 os.close(self._file)
         self._file = -1
+
+
+class DeflectedDevice(HandDevice):
+    """A hand device whose deflections move the tip; options of its address: speed [m/s] and turn [rad/s] at full deflection.
+
+    gripper: closed and open position [m].
+    """
+
+    kind: str  # as in its address
+    plural: str  # what messages call such devices
+
+    def __init__(self, address: Address, gripper: tuple[float, float] | None = None) -> None:
+        address.only("speed", "turn")
+        self._speed = address.number("speed", 0.15, 0.001, 0.5)
+        self._turn = address.number("turn", 0.8, 0.01, 2.0)
+        self._gripper = gripper
+        if not address.path:
+            raise DeviceError(f"{address.text}: no device; {self.here()}")
+        super().__init__(self.kind, address.path)
+
+    def present(self) -> list[str]:
+        """Return the files of such devices on this machine."""
+        raise NotImplementedError
+
+    def here(self) -> str:
+        """Name the devices that are here."""
+        return f"{self.plural} here: {', '.join(self.present()) or 'none'}"

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_ros.drivers.address import Address
-from vla_ros.errors import DeviceError
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.filters import dead_zone
-from vla_ros.teleop.hand_device import HandDevice
+from vla_ros.teleop.hand_device import DeflectedDevice
 
 TRANSLATION, ROTATION, BUTTONS = 1, 2, 3
 FULL = 350.0
@@ -77,21 +75,18 @@ class Cap:
         self._moved = now
 
 
-class SpaceMouse(HandDevice):
-    """``spacemouse:///dev/hidraw3?speed=0.15&turn=0.8``. gripper: closed and open position [m]."""
+class SpaceMouse(DeflectedDevice):
+    """``spacemouse:///dev/hidraw3?speed=0.15&turn=0.8``."""
 
-    def __init__(self, address: Address, gripper: tuple[float, float] | None = None) -> None:
-        address.only("speed", "turn")
-        self._speed = address.number("speed", 0.15, 0.001, 0.5)
-        self._turn = address.number("turn", 0.8, 0.01, 2.0)
-        self._gripper = gripper
-        if not address.path:
-            raise DeviceError(f"{address.text}: no device; 3D mice here: {', '.join(mice()) or 'none'}")
-        super().__init__("spacemouse", address.path)
+    kind, plural = "spacemouse", "3D mice"
+
+    def present(self) -> list[str]:
+        """Return the raw HID devices that are 3D mice."""
+        return mice()
 
     def advice(self) -> str:
         """Name the 3D mice that are here."""
-        return f"; 3D mice here: {', '.join(mice()) or 'none'}; a udev rule gives access (docs/teleop.md)"
+        return f"; {self.here()}; a udev rule gives access (docs/teleop.md)"
 
     def meaning(self) -> Cap:
         """Return a cap that nobody touches."""

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import tty
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -24,13 +25,16 @@ FAULTS = {
 class Emulator(ABC):
     """An emulated device; also a context manager.
 
-    Its own threads are daemons that end with `stop`. `fault` is one of FAULTS and may be set while it runs.
+    Its own threads are daemons that end with `stop`. `fault` is one of FAULTS and may be set while it runs. One that works
+    in a loop begins it with `_start_loop` and ends it with `_end_loop`; meanwhile `_stop` is not set.
     """
 
     name: str  # as in the registry
 
     def __init__(self) -> None:
         self.fault = "none"
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
 
     @property
     @abstractmethod
@@ -44,6 +48,20 @@ class Emulator(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Close it; harmless when not started."""
+
+    def _start_loop(self, run: Callable[[], None]) -> None:
+        """Run the loop `run` in a thread of its own; it returns soon after `_stop` is set."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=run, name=f"emulate {self.name}", daemon=True)
+        self._thread.start()
+
+    def _end_loop(self) -> bool:
+        """End the loop; return False if there was none."""
+        self._stop.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(timeout=5.0)
+        return thread is not None
 
     def wait(self) -> None:
         """Return never; for a program that only emulates and is ended by a signal."""

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import struct
-import threading
 import time
 from collections.abc import Sequence
 
@@ -32,8 +31,6 @@ class Ft300Emulator(Emulator):
         self.wrench: Sequence[float] = (1.0, -2.0, 3.0, 0.1, -0.2, 0.3)
         self._port = SerialPort()
         self._random = random.Random(0)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._power_up()
 
     @property
@@ -44,16 +41,11 @@ class Ft300Emulator(Emulator):
     def start(self) -> None:
         """Make the port, and answer."""
         self._port.plug()
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name=f"emulated {self.name}", daemon=True)
-        self._thread.start()
+        self._start_loop(self._run)
 
     def stop(self) -> None:
         """Remove the port."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self._end_loop():
             self._port.remove()
 
     def _power_up(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,8 +102,6 @@ class GelEmulator(Emulator):
         self.touch: float | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="vla_ros_emulated_")
         self._path = Path(self._folder.name) / "video.mp4"
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def address(self) -> str:
@@ -120,16 +117,11 @@ class GelEmulator(Emulator):
         """Write the video."""
         write_video(self._path, self._pictures(), str(RATE))
         self._good = self._path.read_bytes()
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._watch, name=f"emulate {self.name}", daemon=True)
-        self._thread.start()
+        self._start_loop(self._watch)
 
     def stop(self) -> None:
         """Remove it."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5.0)
-            self._thread = None
+        if self._end_loop():
             self._folder.cleanup()
 
     def _pictures(self) -> Iterator[npt.NDArray[np.uint8]]:

@@ -6,7 +6,6 @@ import contextlib
 import random
 import socket
 import struct
-import threading
 import time
 from collections.abc import Sequence
 
@@ -35,8 +34,6 @@ class RdtEmulator(Emulator):
         self.status = self.drop = 0
         self._bias: tuple[float, ...] = (0.0,) * 6
         self._random = random.Random(0)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
         self._power_on = 0.0
         self._end_stream()
@@ -50,16 +47,11 @@ class RdtEmulator(Emulator):
         """Open the port and answer."""
         self._power_on = time.monotonic()
         self.plug()
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name=f"emulated {self.name}", daemon=True)
-        self._thread.start()
+        self._start_loop(self._run)
 
     def stop(self) -> None:
         """Close the port."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._end_loop()
         self.unplug()
 
     def plug(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import threading
 import time
 from abc import abstractmethod
 
@@ -25,8 +24,6 @@ class SerialEmulator(Emulator):
         super().__init__()
         self.touch: float | None = None
         self._random = np.random.default_rng(0)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._port = SerialPort()
         self._plugged = False
         self._began = 0.0
@@ -43,18 +40,13 @@ class SerialEmulator(Emulator):
 
     def start(self) -> None:
         """Make the port appear and live."""
-        self._stop.clear()
         self._began = time.monotonic()
         self._plug(True)
-        self._thread = threading.Thread(target=self._run, name=f"emulate {self.name}", daemon=True)
-        self._thread.start()
+        self._start_loop(self._run)
 
     def stop(self) -> None:
         """Make the port disappear for good."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5.0)
-            self._thread = None
+        if self._end_loop():
             self._plug(False)
             self._port.remove()
 

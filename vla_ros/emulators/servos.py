@@ -6,7 +6,6 @@ import math
 import os
 import random
 import select
-import threading
 import time
 from abc import abstractmethod
 from collections import deque
@@ -58,8 +57,6 @@ class ServoBusEmulator(Emulator):
         self.answered: deque[int] = deque(maxlen=KEPT)  # host times at which a sync read was answered [ns]
         self.began = time.time_ns()
         self._line = SerialPort()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._buffer = b""
 
     @abstractmethod
@@ -92,16 +89,11 @@ class ServoBusEmulator(Emulator):
     def start(self) -> None:
         """Open the line and answer."""
         self._line.plug()
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name=f"emulated {self.name}", daemon=True)
-        self._thread.start()
+        self._start_loop(self._run)
 
     def stop(self) -> None:
         """Close the line for good."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5.0)
-            self._thread = None
+        if self._end_loop():
             self._line.remove()
 
     def _run(self) -> None:

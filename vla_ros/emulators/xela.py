@@ -33,8 +33,6 @@ class XelaEmulator(Emulator):
         self.calibrated = True
         self._server: Server | None = None
         self._port = 0
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._random = np.random.default_rng(0)
         self._began = 0.0
 
@@ -45,18 +43,14 @@ class XelaEmulator(Emulator):
 
     def start(self) -> None:
         """Listen; on the port of the last time, if any."""
-        self._stop.clear()
+        self._stop.clear()  # before the first client
         self._began = time.monotonic()
         self._listen()
-        self._thread = threading.Thread(target=self._watch, name="emulate xela", daemon=True)
-        self._thread.start()
+        self._start_loop(self._watch)
 
     def stop(self) -> None:
         """Hang up on every client and listen no more."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5.0)
-            self._thread = None
+        self._end_loop()
         self._deaf()
 
     def forces(self) -> npt.NDArray[np.float64]:

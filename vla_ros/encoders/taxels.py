@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from torch import Tensor, nn
-
-from vla_ros.contract import StreamSpec
-from vla_ros.encoders.base import ENCODERS, Encoder, TokenGroup
+from vla_ros.encoders.base import ENCODERS
+from vla_ros.encoders.window_mlp import WindowMlp, WindowMlpSettings
 
 
 @dataclass(frozen=True)
-class TaxelMlpSettings:
-    """hidden: width of the hidden layer."""
-
-    hidden: int = 64
+class TaxelMlpSettings(WindowMlpSettings):
+    """As of `WindowMlp`."""
 
 
 @ENCODERS.register("taxels", TaxelMlpSettings)
-class TaxelMlp(Encoder):
+class TaxelMlp(WindowMlp):
     """MLP over a pad's shear and normal forces [B, h, w, 3], one token; over the whole window [B, T, h, w, 3] where the
     contract gives the stream a history.
 
@@ -28,14 +23,3 @@ class TaxelMlp(Encoder):
     """
 
     kinds = ("taxels",)
-
-    def __init__(self, settings: TaxelMlpSettings, stream: StreamSpec, width: int) -> None:
-        super().__init__(settings, stream, width)
-        size = math.prod(stream.value_shape)
-        self.layers = nn.Sequential(
-            nn.Flatten(1), nn.Linear(size, settings.hidden), nn.GELU(), nn.Linear(settings.hidden, width)
-        )
-
-    def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:
-        """Return tokens [B, 1, width] for normalised forces."""
-        return TokenGroup(self.layers(value).unsqueeze(1))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from vla_ros.contract import StreamSpec
 from vla_ros.encoders.base import ENCODERS, Encoder, TokenGroup
+from vla_ros.encoders.window_mlp import WindowMlp, WindowMlpSettings
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,12 @@ class WrenchLinear(Encoder):
 
 
 @dataclass(frozen=True)
-class WrenchMlpSettings:
-    """hidden: width of the hidden layer."""
-
-    hidden: int = 64
+class WrenchMlpSettings(WindowMlpSettings):
+    """As of `WindowMlp`."""
 
 
 @ENCODERS.register("wrench_mlp", WrenchMlpSettings)
-class WrenchMlp(Encoder):
+class WrenchMlp(WindowMlp):
     """MLP over the whole window [B, T, 6], flattened, oldest first: one token that knows the time of each sample."""
 
     kinds = ("wrench",)
-
-    def __init__(self, settings: WrenchMlpSettings, stream: StreamSpec, width: int) -> None:
-        super().__init__(settings, stream, width)
-        size = math.prod(stream.value_shape)
-        self.layers = nn.Sequential(
-            nn.Flatten(1), nn.Linear(size, settings.hidden), nn.GELU(), nn.Linear(settings.hidden, width)
-        )
-
-    def forward(self, value: Tensor, condition: Tensor | None = None) -> TokenGroup:
-        """Return tokens [B, 1, width] for normalised wrenches [B, T, 6] or [B, 6]."""
-        return TokenGroup(self.layers(value).unsqueeze(1))
