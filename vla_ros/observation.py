@@ -8,7 +8,7 @@ only stamp on arrival states its latency in the contract and is shifted by it he
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Observation:
     stamp: the instant [ns]. values: by contract key: arrays of `StreamSpec.value_shape`, or text; a stream
     without data is absent, never zero-filled. age: seconds between the sample used and the instant asked about.
     stamps: capture time of the sample used [ns]. invalid: key to the reason why it must not be acted on.
+    optional: keys of the streams that who acts can do without: where invalid they are masked.
     """
 
     stamp: int
@@ -42,11 +43,22 @@ class Observation:
     age: Mapping[str, float] = field(default_factory=dict)
     stamps: Mapping[str, int] = field(default_factory=dict)
     invalid: Mapping[str, str] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
 
     @property
     def valid(self) -> bool:
-        """True when every stream of the contract is present and fresh."""
-        return not self.invalid
+        """True when every stream of the contract that is not optional is present and fresh."""
+        return not self.lacking
+
+    @property
+    def lacking(self) -> dict[str, str]:
+        """The needed streams that are missing or too old, and why: nobody may act."""
+        return {key: why for key, why in self.invalid.items() if key not in self.optional}
+
+    @property
+    def masked(self) -> dict[str, str]:
+        """The optional streams that are missing or too old, and why: who acts does without them."""
+        return {key: why for key, why in self.invalid.items() if key in self.optional}
 
 
 class StreamBuffer:
@@ -154,10 +166,15 @@ class StreamBuffer:
 
 
 class Aligner:
-    """The buffers of all streams of a contract, and the one way to read them."""
+    """The buffers of all streams of a contract, and the one way to read them.
 
-    def __init__(self, contract: Contract, horizon: float = 2.0) -> None:
+    optional: keys of streams that whoever acts on the observations can do without (a policy says which). Nobody waits
+    for one that is silent for longer than its `max_age`.
+    """
+
+    def __init__(self, contract: Contract, horizon: float = 2.0, optional: Collection[str] = ()) -> None:
         self.contract = contract
+        self.optional = frozenset(optional)
         self.jumps = 0  # how often a stamp has jumped back
         self._before: dict[str, int] = {}  # streams not yet heard of since a jump: their newest stamp before it
         self.buffers = {key: StreamBuffer(spec, horizon) for key, spec in contract.observation.items()}
@@ -221,22 +238,34 @@ class Aligner:
         inference sees streams as a recording aligned afterwards does; what `now` has on top of it is latency,
         which the chunk's stamp carries to the gate.
         """
-        newest = [b.newest for b in self.buffers.values() if b.spec.kind != "text" and b.newest is not None]
+        newest = [
+            b.newest
+            for key, b in self.buffers.items()
+            if b.spec.kind != "text" and b.newest is not None and not self._given_up(key, now)
+        ]
         return self._observe(min([now, *newest]), now)
 
-    @property
-    def reached(self) -> int | None:
-        """The newest instant [ns] that every image, joint, wrench and taxel stream has reached; None before that."""
-        newest = [b.newest for b in self.buffers.values() if b.spec.kind != "text"]
-        return None if None in newest else min(stamp for stamp in newest if stamp is not None)
+    def has_reached(self, t: int) -> bool:
+        """Return True once every image, joint, wrench and taxel stream has reached the instant `t` [ns]."""
+        return all(
+            b.spec.kind == "text" or (b.newest is not None and b.newest >= t) or self._given_up(key, t)
+            for key, b in self.buffers.items()
+        )
 
-    def complete(self, t: int) -> bool:
-        """Return True once every stream has the newest sample due at `t`: nothing up to `t` is still on its way."""
-        for buffer in self.buffers.values():
-            newest = buffer.newest
-            if newest is None or (buffer.spec.kind != "text" and newest <= t - NANOSECONDS / buffer.spec.rate + 1000):
-                return False
-        return True
+    def late(self, t: int) -> set[str]:
+        """Return the streams that lack the newest sample due at `t` [ns]; without any, nothing up to `t` is on its way."""
+        return {
+            key
+            for key, b in self.buffers.items()
+            if b.newest is None or (b.spec.kind != "text" and b.newest <= t - NANOSECONDS / b.spec.rate + 1000)
+        }
+
+    def _given_up(self, key: str, t: int) -> bool:
+        """Tell whether nobody waits for this stream at `t`: it is optional and would be too old."""
+        if key not in self.optional:
+            return False
+        newest = self.buffers[key].newest
+        return newest is None or t - newest > self.buffers[key].spec.max_age * NANOSECONDS
 
     def _observe(self, t: int, now: int) -> Observation:
         values: dict[str, Any] = {}
@@ -264,4 +293,4 @@ class Aligner:
                 invalid[key] = (
                     f"{silence * 1e3:.0f} ms old on {buffer.spec.topic}, at most {buffer.spec.max_age * 1e3:.0f} ms allowed"
                 )
-        return Observation(t, values, age, stamps, invalid | unreachable)
+        return Observation(t, values, age, stamps, invalid | unreachable, self.optional)

@@ -49,7 +49,7 @@ class NativePolicy:
         keys = tuple(s.key for s in self._preprocess.streams)
         return Capabilities(
             inputs=keys,
-            optional=tuple(k for k in keys if k in self._preprocess.optional),
+            optional=tuple(k for k in keys if k in self._preprocess.optional and k != self._contract.state.key),
             space=self._contract.action.space,
             chunk=self.config.chunk,
             dt=1.0 / self._contract.rate,

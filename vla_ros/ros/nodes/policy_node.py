@@ -22,7 +22,7 @@ from vla_ros.policy import load_policy
 from vla_ros.policy.checkpoint import check_compatible, read_contract
 from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros.chunks import chunk_to_message
-from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics
+from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from vla_ros.ros.fatal import die
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
@@ -37,6 +37,8 @@ STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 class PolicyNode(ManagedNode):
     """Publishes ``/policy/chunk``; an empty chunk says that the observation does not allow acting.
+
+    Streams that the policy has as optional are masked while they are missing or too old, and diagnostics tell of it.
 
     In real time the last chunk is said again ten times a second, while it lasts, no stream is missing or too old, and
     this process works: the gate knows at once when that ends. An inference that is stuck silences it when the chunk
@@ -66,7 +68,7 @@ class PolicyNode(ManagedNode):
         torch.set_num_threads(threads)
         policy = load_policy(checkpoint, device=device)
         self._inference = Inference(self._contract, policy)
-        self._feed = ObservationFeed(Aligner(self._contract))
+        self._feed = ObservationFeed(Aligner(self._contract, optional=policy.capabilities.optional))
         if instruction:
             self._feed.push("task", 0, instruction)
         self._chunks = self.create_publisher(JointTrajectory, "/policy/chunk", exchanged(10, self._lockstep))
@@ -159,16 +161,23 @@ class PolicyNode(ManagedNode):
                 self._chunks.publish(message)
 
     _reported = ""
+    _without: frozenset[str] = frozenset()  # optional streams that were masked at the last report
 
     def _reason_changed(self) -> bool:
-        return self._inference.reason != self._reported
+        return self._inference.reason != self._reported or self._inference.without.keys() != self._without
 
     def _report(self) -> None:
-        reason = self._reported = self._inference.reason
-        level = ERROR if reason else OK
-        self._diagnostics.publish(
-            level, f"holding: {reason}" if reason else "acting", self._inference.statistics.summary()
-        )
+        reason, without = self._inference.reason, self._inference.without
+        masked = "; ".join(f"{key}: {why}" for key, why in without.items())
+        for key in without.keys() - self._without:
+            self.get_logger().warning(f"goes on without the optional {key}: {without[key]}")
+        for key in self._without - without.keys():
+            self.get_logger().info(f"uses {key} again")
+        self._reported, self._without = reason, frozenset(without)
+        level, text = (ERROR, f"holding: {reason}") if reason else (OK, "acting")
+        if masked and not reason:
+            level, text = WARN, f"acting without {masked}"
+        self._diagnostics.publish(level, text, self._inference.statistics.summary())
 
 
 def _yield_to_the_gate() -> None:
