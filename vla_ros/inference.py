@@ -18,6 +18,7 @@ import numpy as np
 from vla_ros.action import NANOSECONDS, ActionChunk
 from vla_ros.contract import Contract
 from vla_ros.observation import Aligner, Observation
+from vla_ros.tokens import outdated
 
 PATIENCE = 5.0  # [s] for which lockstep, whose time stands still meanwhile, waits for an optional stream
 
@@ -84,6 +85,8 @@ class Inference:
         self._sequence += 1
         self.statistics.ticks += 1
         task = str(observation.values.get("task", ""))
+        if unfit := outdated(observation.values, task):
+            observation = replace(observation, invalid={**unfit, **observation.invalid})
         self.without = observation.masked
         if not observation.valid:
             self.reason = "; ".join(f"{key}: {why}" for key, why in observation.lacking.items())
@@ -117,6 +120,11 @@ class ObservationFeed:
             self._given_up.discard(key)
             if self._due is None or self._aligner.has_reached(self._due):
                 self._changed.notify_all()
+
+    def refuse(self, key: str, why: str) -> None:
+        """Remember that a sample of stream `key` was no good: the reason for holding tells."""
+        with self._changed:
+            self._aligner.refused[key] = why
 
     @property
     def epoch(self) -> int:

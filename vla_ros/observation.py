@@ -17,6 +17,7 @@ import numpy as np
 from vla_ros.action import NANOSECONDS
 from vla_ros.contract import Contract, StreamSpec
 from vla_ros.errors import ObservationError, unknown_name
+from vla_ros.tokens import Tokens
 
 DTYPES = {
     "image": np.uint8,
@@ -122,13 +123,15 @@ class StreamBuffer:
         if self.spec.history > 1:
             return self._window(index)
         if self.spec.align != "asof" and index + 1 < len(self._stamps):
-            if index >= 0 and self.spec.align == "interpolate":
+            if index >= 0 and self.spec.align == "interpolate" and not self.spec.is_tokens:
                 return self._stamps[index], self._between(index, t)
             if self.spec.align == "nearest" and (index < 0 or self._stamps[index + 1] - t < t - self._stamps[index]):
                 index += 1
         return (self._stamps[index], self._values[index]) if index >= 0 else None
 
     def _window(self, index: int) -> tuple[int, Any] | None:
+        if self.spec.is_tokens:  # the window was seen where they were made
+            return (self._stamps[index], self._values[index]) if index >= 0 else None
         first = index + 1 - self.spec.history
         if first < 0:
             return None
@@ -151,6 +154,10 @@ class StreamBuffer:
         if spec.kind == "text":
             if not isinstance(value, str):
                 raise ObservationError(f"{spec.key}: want text, got {type(value).__name__}")
+            return value
+        if spec.is_tokens:
+            if not isinstance(value, Tokens):
+                raise ObservationError(f"{spec.key} from {spec.topic}: want tokens, got {type(value).__name__}")
             return value
         array = np.asarray(value)
         if array.shape != spec.shape:
@@ -175,6 +182,7 @@ class Aligner:
     def __init__(self, contract: Contract, horizon: float = 2.0, optional: Collection[str] = ()) -> None:
         self.contract = contract
         self.optional = frozenset(optional)
+        self.refused: dict[str, str] = {}  # streams whose last sample was no good, and why
         self.jumps = 0  # how often a stamp has jumped back
         self._before: dict[str, int] = {}  # streams not yet heard of since a jump: their newest stamp before it
         self.buffers = {key: StreamBuffer(spec, horizon) for key, spec in contract.observation.items()}
@@ -190,6 +198,7 @@ class Aligner:
         capture = stamp - round(buffer.spec.latency * NANOSECONDS)
         if self._is_of_the_time_before(key, capture):
             return
+        self.refused.pop(key, None)
         if not buffer.push(capture, value):
             self.jumps += 1
             self.clock_jumped(capture)
@@ -293,4 +302,6 @@ class Aligner:
                 invalid[key] = (
                     f"{silence * 1e3:.0f} ms old on {buffer.spec.topic}, at most {buffer.spec.max_age * 1e3:.0f} ms allowed"
                 )
+        for key in invalid.keys() & self.refused.keys():
+            invalid[key] += f"; refused: {self.refused[key]}"
         return Observation(t, values, age, stamps, invalid | unreachable, self.optional)
