@@ -60,11 +60,11 @@ class HandOperation:
 
     def chunk(self, t: int, sample: TeleopSample | None, held: bool) -> ActionChunk:
         """Return the chunk for `t` [ns]. sample: what the device says. held: whether the operator has the clutch."""
-        if held and not self._held:
+        taken, self._held = held and not self._held, held
+        if not held:
+            return self._operation.released(t)
+        if taken:
             self._operation.clutch.take()
-        elif not held:
-            self._operation.clutch.release()
-        self._held = held
         if (seen := self._hand.arm(t)) is not None:
             self._operation.see(*seen)
         if sample is None:
@@ -73,6 +73,5 @@ class HandOperation:
 
     def reset(self) -> None:
         """Begin anew: time has jumped, or another trial begins."""
-        self._operation.clutch.release()
-        self._operation.pause(0)
+        self._operation.released(0)
         self._held = False
