@@ -38,6 +38,7 @@ VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
 ENCODERS = ["transformers>=5.0"]  # pretrained vision and language models as encoders
 TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
 TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the emulators against
+UMI = ["zarr>=2.16", "imagecodecs>=2023.3"]  # dataset from-umi; the public sets' pictures are in JPEG XL
 REALSENSE = ["pyrealsense2>=2.54; platform_machine == 'x86_64'"]  # also needs libusb-1.0
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
@@ -52,6 +53,7 @@ TEST = [
     "mcap-ros2-support>=0.5",  # MCAP's own decoder, to read our raw recordings with
     *LEADER,
     *REALSENSE,
+    *UMI,
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
@@ -78,6 +80,8 @@ setup(
         "numpy>=2.0",
         "opencv-python>=4.10",
         "pin>=3.1",
+        "pin-pink>=3.3",  # differential inverse kinematics of poses, with the solver daqp
+        "daqp>=0.8.2",
         "pyarrow>=15.0",
         "pyyaml>=6.0",
         "rich>=13.0",
@@ -96,6 +100,7 @@ setup(
         "touch": TOUCH,
         "leader": LEADER,
         "realsense": REALSENSE,
+        "umi": UMI,
         "ros": ROS_WHEELS,
         "test": TEST,
         "dev": DEV,
