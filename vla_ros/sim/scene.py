@@ -47,11 +47,11 @@ def add_table(spec: Any) -> None:
         )
 
 
-def add_cube(spec: Any, name: str, colour: str, size: float) -> None:
-    """Add a free cube with edges of `size` [m]."""
+def add_cube(spec: Any, name: str, colour: str, size: float, mass: float = 0.05) -> None:
+    """Add a free cube with edges of `size` [m] and a mass [kg]."""
     body = spec.worldbody.add_body(name=name)
     body.add_freejoint(name=name)
-    geom = body.add_geom(name=name, type=BOX, size=(size / 2,) * 3, rgba=COLOURS[colour], mass=0.05)
+    geom = body.add_geom(name=name, type=BOX, size=(size / 2,) * 3, rgba=COLOURS[colour], mass=mass)
     _solid(geom)
     geom.condim, geom.friction = 4, (0.8, 0.01, 0.0001)
 
