@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from vla_ros.errors import KinematicsError, SimulationError, unknown_name
 from vla_ros.kinematics import Kinematics
+from vla_ros.sim import inserting, weighing
 from vla_ros.sim.motion import Motion, multiply, quaternion, rotation_vector
 from vla_ros.sim.tasks import colour_in
-from vla_ros.sim.weighing import NEEDED, weigh
 
 Array = npt.NDArray[np.float64]
 END = object()
@@ -51,10 +51,11 @@ class ScriptedOperator:
     """
 
     def __init__(self, task_name: str, kinematics: Kinematics, perturbation: float = 1.0) -> None:
-        scripts: dict[str, tuple[str, Callable[[], Script]]] = {
+        scripts: dict[str, tuple[str | tuple[str, ...], Callable[[], Script]]] = {
             "reach": ("disc", self._reach),
             "pick_place": ("cube", self._pick_place),
-            "weigh": ("", lambda: weigh(self)),
+            "weigh": (weighing.NEEDED, lambda: weighing.weigh(self)),
+            "insert": (inserting.NEEDED, lambda: inserting.insert(self)),
         }
         if task_name not in scripts:
             raise SimulationError(unknown_name("task of the scripted operator", task_name, scripts))
@@ -166,9 +167,9 @@ class ScriptedOperator:
 
     # --- actions ------------------------------------------------------------------------------------------
 
-    def go(self, goal: Array, until: float = BLEND) -> Script:
-        """Move to the goal; go on when the part `until` of the move's time has passed."""
-        self.tip.move_to(goal, self._t, self._duration(self.tip.goal, goal))
+    def go(self, goal: Array, until: float = BLEND, slowly: float = 0.0) -> Script:
+        """Move to the goal in at least `slowly` s; go on when the part `until` of the move's time has passed."""
+        self.tip.move_to(goal, self._t, max(slowly, self._duration(self.tip.goal, goal)))
         while self.tip.progress(self._t) < until:
             yield
 
@@ -216,9 +217,13 @@ class ScriptedOperator:
     def opening(self) -> float:
         return float(self._q[self._gripper])
 
+    def measured_tip(self) -> Array:
+        """Return the tip's pose [x y z qx qy qz qw] from the measured joints."""
+        return np.asarray(self._kinematics.pose(self._q))
+
     def holding(self) -> bool:
         """True when the fingers are apart and the target is between them."""
-        tip = self._kinematics.pose(self._q)[:3]
+        tip = self.measured_tip()[:3]
         return self.opening() > EMPTY and bool(np.linalg.norm(self.objects[self.target][:3] - tip) < 0.035)
 
     def _in_bin(self) -> bool:
@@ -228,8 +233,9 @@ class ScriptedOperator:
     # --- the reference ------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self.target, needed = "", list(NEEDED)
-        if self._kind:
+        if isinstance(self._kind, tuple):
+            needed, self.target = list(self._kind), self._kind[0]
+        else:
             self.target = f"{colour_in(self._instruction)}_{self._kind}"
             needed = [self.target, "bin"] if self._kind == "cube" else [self.target]
         for name in needed:
