@@ -156,6 +156,7 @@ class ScriptedOperator:
         return np.array([x, y, height, 0.0, 0.0, 0.0])
 
     def straight_up(self, height: float) -> Array:
+        """Return the goal over where the tip is going."""
         goal = self.tip.goal
         goal[2] = height
         return goal
@@ -200,6 +201,7 @@ class ScriptedOperator:
             yield
 
     def move_fingers(self, opening: float) -> None:
+        """Open or close the fingers; see `fingers_stop`."""
         self._fingers.move_to(np.array([opening]), self._t, FINGER_TIME)
 
     def fingers_stop(self) -> Script:
@@ -215,6 +217,7 @@ class ScriptedOperator:
     # --- what is measured ---------------------------------------------------------------------------------
 
     def opening(self) -> float:
+        """Return the measured opening of a finger [m]."""
         return float(self._q[self._gripper])
 
     def measured_tip(self) -> Array:

@@ -88,9 +88,7 @@ def add_peg(spec: Any, name: str, side: float, length: float, mass: float) -> No
     _smooth(body.add_geom(name=name, type=BOX, size=size, rgba=PEG_RGBA, mass=mass))
 
 
-def add_board(
-    spec: Any, name: str, half: float, height: float, hole: float, countersink: tuple[float, float]
-) -> None:
+def add_board(spec: Any, name: str, half: float, height: float, hole: float, countersink: tuple[float, float]) -> None:
     """Add a board that tasks place and nothing moves, with a square hole through its middle.
 
     half: of its width; height: its top over its origin; hole: half the hole's width [m]. countersink: how much wider the
@@ -101,18 +99,21 @@ def add_board(
     for inner, top, thick in ((hole, height - deep, height - deep), (hole + wide, height, deep)):
         rest = (half - inner) / 2
         for side in (-1.0, 1.0):
-            for size, pos in (((rest, half), (side * (inner + rest), 0.0)), ((inner, rest), (0.0, side * (inner + rest)))):
+            for size, pos in (
+                ((rest, half), (side * (inner + rest), 0.0)),
+                ((inner, rest), (0.0, side * (inner + rest))),
+            ):
                 box = {"size": (*size, thick / 2), "pos": (*pos, top - thick / 2)}
                 _smooth(body.add_geom(type=BOX, rgba=BOARD_RGBA, **box))
     slope, thin = math.atan2(deep, wide), deep / 4
     out = hole + wide / 2 + thin * math.sin(slope)
-    size = (math.hypot(wide, deep) / 2, hole + wide, thin)
+    face = (math.hypot(wide, deep) / 2, hole + wide, thin)
     for turn in range(4):
         angle = turn * math.pi / 2
-        pos = (out * math.cos(angle), out * math.sin(angle), height - deep / 2 - thin * math.cos(slope))
+        middle = (out * math.cos(angle), out * math.sin(angle), height - deep / 2 - thin * math.cos(slope))
         c, s, cs, ss = math.cos(angle / 2), math.sin(angle / 2), math.cos(slope / 2), math.sin(slope / 2)
         quat = (c * cs, s * ss, -c * ss, s * cs)  # turned about z, then tilted about its own y
-        _smooth(body.add_geom(type=BOX, size=size, pos=pos, quat=quat, rgba=BOARD_RGBA))
+        _smooth(body.add_geom(type=BOX, size=face, pos=middle, quat=quat, rgba=BOARD_RGBA))
     body.add_geom(type=BOX, size=(hole, hole, 0.001), pos=(0, 0, 0.001), rgba=DARK_RGBA, **GHOST)
 
 

@@ -47,8 +47,8 @@ class Insert:
     def draw(self, rng: np.random.Generator, seed: int, arm_joints: int) -> Scene:
         """Draw the places of peg and hole, and the phrase."""
         peg = np.array(PEG_AT) + rng.uniform(-SPREAD, SPREAD, size=2)
-        hole = [rng.uniform(*span) for span in HOLE]
-        objects = {PEG: flat_pose(*peg, LENGTH / 2), BOARD: flat_pose(*hole, 0.0)}
+        hole = rng.uniform(*np.transpose(HOLE))
+        objects = {PEG: flat_pose(peg[0], peg[1], LENGTH / 2), BOARD: flat_pose(hole[0], hole[1], 0.0)}
         instruction = str(rng.choice(PHRASES))
         offset = np.zeros(arm_joints)
         offset[: len(START)] = START[:arm_joints]

@@ -64,7 +64,9 @@ class Weigh:
     def retarget(self, scene: Scene, instruction: str) -> Scene:
         """Take other words for the same wish."""
         if not WORDS.intersection(re.findall(r"[a-z]+", instruction.lower())):
-            raise SimulationError(f"instruction '{instruction}' must ask for the cube that is {', '.join(sorted(WORDS))}")
+            raise SimulationError(
+                f"instruction '{instruction}' must ask for the cube that is {', '.join(sorted(WORDS))}"
+            )
         return replace(scene, instruction=instruction)
 
     def judge(self, scene: Scene, view: View) -> Verdict:
