@@ -30,7 +30,7 @@ class Ablation:
 
     task: str
     output: Path
-    demonstrations: int = 150
+    demonstrations: int = 120
     trials: int = 100
     policy: str = "act_felt"
     steps: int | None = None
