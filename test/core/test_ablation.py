@@ -22,9 +22,11 @@ def report(successes: int, trials: int) -> Report:
 def test_the_two_policies_differ_in_nothing_but_what_they_feel(tmp_path: Path) -> None:
     files = variants("act_felt", tmp_path, "tabletop_arm")
     felt, blind = (yaml.safe_load(files[name].read_text(encoding="utf-8")) for name in (WITH, WITHOUT))
-    left_out = {key: felt["model"]["encoders"].pop(key) for key in set(felt["model"]["encoders"]) - set(blind["model"]["encoders"])}
+    left_out = set(felt["model"]["encoders"]) - set(blind["model"]["encoders"])
+    for key in left_out:
+        del felt["model"]["encoders"][key]
     assert felt == blind
-    assert set(left_out) == {"observation.wrench.*", "observation.tactile.*"}
+    assert left_out == {"observation.wrench.*", "observation.tactile.*"}
     streams = read_policy_file(files[WITHOUT])[0].streams(load_contract("tabletop_arm"))
     assert {stream.kind for stream in streams} == {"image", "joints", "text"}
 
