@@ -53,7 +53,7 @@ class TeleopNode(ManagedNode):
         """Connect the device and create the entities."""
         self._contract = declared_contract(self)
         device = declare(self, "device", "scripted", "address of the device; vla-ros teleop --list", read_only=True)
-        task = declare(self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True)
+        task = declare(self, "task", "pick_place", "what the scripted operator does, as the scene's", read_only=True)
         seed = declare(self, "seed", 0, "seed of the scripted operator, taken over by ~/reset")
         live = is_live(device)
         declare(self, "clutch", bool(clutch_of(device)), "False: the operator's hand is off, every chunk says 'hold'")
