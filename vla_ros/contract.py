@@ -153,12 +153,17 @@ def _action(s: Section) -> ActionSpec:
         command=CommandSpec(command.choice("interface", INTERFACES), command.topic("topic")),
         frame=s.text("frame", default="base_link"),
         tip=s.text("tip", default="tool0"),
+        other_tips=s.names("other_tips", default=()),
     )
     command.finish()
     s.finish()
     if spec.space == "ee_pose" and spec.names[:7] != POSE_NAMES:
         raise ContractError(
             f"{s.where}.names: ee_pose begins with {', '.join(POSE_NAMES)}, not {', '.join(spec.names[:7])}"
+        )
+    if spec.space == "ee_pose" and spec.other_tips:
+        raise ContractError(
+            f"{s.where}.other_tips: ee_pose moves one tip; a robot of several arms wants joint_position"
         )
     return spec
 

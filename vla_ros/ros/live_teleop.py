@@ -28,6 +28,7 @@ from vla_ros.ros.params import declare
 from vla_ros.teleop.clutch import ClutchSettings
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.operation import Operation, OperationSettings
+from vla_ros.teleop.paired import PairedLeaders
 from vla_ros.teleop.servo_arm import ServoArm
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
@@ -35,6 +36,7 @@ from vla_ros.teleop.topic import TopicLeader
 WATCH_PERIOD = 0.05  # [s] in which a device that has gone quiet is noticed
 SETPOINT_FRESH = 100_000_000  # [ns] the gate's setpoint says better than the joints where the arm is being sent
 ME = "teleop"  # among the gate's sources
+LiveDevice = StreamedLeader | TopicLeader | PairedLeaders
 
 
 class LiveTeleop:
@@ -48,7 +50,7 @@ class LiveTeleop:
         node: ManagedNode,
         contract: Contract,
         kinematics: Kinematics,
-        device: StreamedLeader | TopicLeader,
+        device: LiveDevice,
         publish: Callable[[ActionChunk], None],
         period: float,
         points: int,
@@ -59,7 +61,7 @@ class LiveTeleop:
         self._followed = False  # by the gate
         leader = leader_kinematics(node)
         self._operation = Operation(contract, kinematics, self._settings(), leader, period, points)
-        joints = isinstance(device, TopicLeader) or isinstance(device.driver, ServoArm)
+        joints = not isinstance(device, StreamedLeader) or isinstance(device.driver, ServoArm)
         if (leader is not None or not joints) and contract.action.space == "joint_position":
             self._operation.expect_poses()
         if node.get_parameter("clutch").value:
@@ -75,9 +77,10 @@ class LiveTeleop:
         """Return level, text and figures for diagnostics."""
         clutch, values = self._operation.clutch, {"clutch": "engaged" if self._operation.clutch.engaged else "open"}
         flags: tuple[str, ...] = ()
-        if isinstance(self._device, StreamedLeader):
-            flags = self._device.statistics.flags
-            values |= self._device.statistics.summary()
+        for mark, leader in leaders_of(self._device):
+            if isinstance(leader, StreamedLeader):
+                flags += tuple(f"{mark}{flag}" for flag in leader.statistics.flags)
+                values |= {f"{mark}{name}": value for name, value in leader.statistics.summary().items()}
         if self._problem:
             return ERROR, self._problem, values
         told = [*flags, *([] if clutch.engaged else [clutch.reason or "the arm is not followed"])]
@@ -127,8 +130,9 @@ class LiveTeleop:
         if self._contract.action.space == "joint_position":
             node.create_subscription(JointTrajectory, "/gate/action", on_action, qos.reliable(10))
         node.create_subscription(String, "/gate/source", on_source, qos.LATCHED)
-        if isinstance(self._device, TopicLeader):
-            self._hear(self._device)
+        for _, leader in leaders_of(self._device):
+            if isinstance(leader, TopicLeader):
+                self._hear(leader)
 
     def _hear(self, device: TopicLeader) -> None:
         def on_leader(message: JointState) -> None:
@@ -199,6 +203,13 @@ class LiveTeleop:
                 clutch.take()
             else:
                 clutch.release()
+
+
+def leaders_of(device: LiveDevice) -> list[tuple[str, StreamedLeader | TopicLeader]]:
+    """Return a device's leaders, with what tells one of several from the others, "left: ", else ""."""
+    if isinstance(device, PairedLeaders):
+        return [(f"{side}: ", leader) for side, leader in device.leaders.items()]
+    return [("", device)]
 
 
 def leader_kinematics(node: ManagedNode) -> Kinematics | None:
