@@ -1,4 +1,4 @@
-"""Two emulated leader arms lead the two simulated arms, and one episode holds both."""
+"""Two emulated leader arms lead the two simulated arms; one episode holds both, and what went wrong is noted of it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from vla_ros.emulators.feetech import FeetechEmulator
 
 DEGREE, TICK = np.pi / 180.0, 2.0 * np.pi / 4096
 ELBOW, PAN, SHUT = 3, 1, 1000  # servo ids; ticks of a closed gripper
+VOLTAGE = 144  # where a Dynamixel keeps its present supply [0.1 V]
 
 
 def blind_contract(folder: Path) -> Path:
@@ -74,6 +75,9 @@ class Operator:
             there, 90.0, f"elbows at {elbows}, the arms are at {self.joints}, teleop_node says '{self.said}'"
         )
 
+    def hears(self, *words: str) -> None:
+        self.ros.wait_for(lambda: all(word in self.said for word in words), what=f"teleop_node saying {words}")
+
     def recorded(self) -> None:
         """Wait until what is now is in the recording."""
         now = self.ros.node.get_clock().now().nanoseconds
@@ -95,7 +99,9 @@ class Operator:
         return dict(json.loads(answers[-1].message))
 
 
-def test_two_leaders_lead_two_arms_into_one_episode(ros: RosTest, tmp_path: Path) -> None:
+def test_two_leaders_lead_two_arms_into_one_episode_and_trouble_is_noted_of_the_running_one(
+    ros: RosTest, tmp_path: Path
+) -> None:
     from vla_ros.ros.graph import bring_up
     from vla_ros.ros.up import Graph
 
@@ -126,14 +132,23 @@ def test_two_leaders_lead_two_arms_into_one_episode(ros: RosTest, tmp_path: Path
         assert saved["problem"] == ""
         graph.check()
 
+        operator.record("start")
+        left.servos[2].set(VOLTAGE, 2, 30)
+        operator.hears("left: servo 2: low voltage", "take the clutch again")
+        left.rest[ELBOW] += 100
+        operator.bring(left=1998, right=1798)
         right.fault = "unplug"
-        ros.wait_for(lambda: "right: " in operator.said, what="word of the right leader's cable")
+        operator.hears("right: ", "there is no such port now")
+        operator.recorded()
+        assert operator.record("save")["problem"] == ""
         graph.check()
 
     dataset = Dataset(tmp_path / "both")
-    assert len(dataset.episodes) == 1
+    assert len(dataset.episodes) == 2 and 0 not in dataset.notes
+    noted = " ".join(note.text for note in dataset.notes[1])
+    assert "left: servo 2: low voltage" in noted and "right: " in noted
     names = list(load_contract("two_arms").joint_names)
-    action, state = dataset.column("action"), dataset.column("observation.state")
+    action, state = dataset.column("action", 0), dataset.column("observation.state", 0)
     assert action.shape == state.shape == (saved["rows"], 14)
     for rows in (action, state):
         for arm, moved in (("left", 150), ("right", 250)):
