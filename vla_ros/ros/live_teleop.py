@@ -76,7 +76,11 @@ class LiveTeleop:
             values |= self._device.statistics.summary()
         if self._problem:
             return ERROR, self._problem, values
+        with self._lock:
+            values |= self._operation.retargeting.summary()
+            missed = self._operation.retargeting.problem
         told = [*flags, *([] if clutch.engaged else [clutch.reason or "the arm is not followed"])]
+        told += [missed] if missed else []
         return (WARN, "; ".join(told), values) if told else (OK, "leading", values)
 
     def _settings(self) -> OperationSettings:
