@@ -91,17 +91,28 @@ class MotionLimits:
         The K >= 1 knots are those where a joint comes to rest; joined by cubics they reproduce the whole
         path, and the last one is at rest.
         """
-        rest = np.maximum(self._periods_to_rest(now.velocity), 1)
-        knots = np.unique(rest)
-        elapsed = np.minimum(knots[:, None], rest[None, :])  # [K, N] periods until the knot or until rest
-        velocities = now.velocity * (1.0 - elapsed / rest)
-        velocities[elapsed == rest] = 0.0
-        positions = now.position + 0.5 * self.period * elapsed * (now.velocity + velocities)
-        return knots.astype(np.int64), positions, velocities
+        knots = np.unique(np.maximum(self._periods_to_rest(now.velocity), 1))
+        return knots.astype(np.int64), *self._braked(now, knots)
+
+    def braking_positions(self, now: Setpoint, count: int) -> FloatArray:
+        """Return positions [count, N] along the braking path, evenly spaced in time; the last is at rest.
+
+        The joints come to rest one after the other, so these do not lie on a straight line.
+        """
+        longest = float(self._periods_to_rest(now.velocity).max())
+        return self._braked(now, np.linspace(0.0, longest, count + 1)[1:])[0]
 
     def stop_position(self, now: Setpoint) -> FloatArray:
         """Return where braking from `now` comes to rest [N]."""
         return np.asarray(now.position + 0.5 * self.period * now.velocity * self._periods_to_rest(now.velocity))
+
+    def _braked(self, now: Setpoint, periods: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return positions and velocities [K, N] after braking from `now` for `periods` [K]."""
+        rest = np.maximum(self._periods_to_rest(now.velocity), 1)
+        elapsed = np.minimum(periods[:, None], rest[None, :])  # [K, N] periods until then or until rest
+        velocities = now.velocity * (1.0 - elapsed / rest)
+        velocities[elapsed == rest] = 0.0
+        return now.position + 0.5 * self.period * elapsed * (now.velocity + velocities), velocities
 
     def _periods_to_rest(self, velocity: FloatArray) -> FloatArray:
         return np.ceil(np.abs(velocity) / self._step - ROUNDING)

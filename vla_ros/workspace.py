@@ -10,6 +10,7 @@ from vla_ros.limits import MotionLimits, Setpoint
 
 FloatArray = npt.NDArray[np.float64]
 TOLERANCE = 1e-3  # [m] how far outside a checked point may lie; between checked points 1 mm more is possible
+CHECKED = 4  # points of a braking path, besides its start
 
 
 class WorkspaceGuard:
@@ -37,9 +38,8 @@ class WorkspaceGuard:
         """Return whether the setpoint `after` may follow `before`."""
         if self._box is None:
             return True
-        stop = self._limits.stop_position(after)
-        middle = after.position + 0.75 * (stop - after.position)  # half of the braking time
-        worst = max(self.outside(stop), self.outside(after.position), self.outside(middle))
+        path = self._limits.braking_positions(after, CHECKED)
+        worst = max(self.outside(q) for q in [after.position, *path])
         return worst <= TOLERANCE or worst <= self.outside(before.position)
 
     def clamp(self, pose: FloatArray) -> FloatArray:

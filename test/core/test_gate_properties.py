@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gate_rig import HOME, PERIOD, GateRig, assert_within_limits, moved
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vla_ros.errors import GateError
@@ -93,6 +93,9 @@ def assert_inside_workspace(rig: GateRig) -> None:
 
 
 @given(script=events, executor=st.sampled_from(["latest", "ensemble"]))
+@example(  # joints that come to rest one after the other do not brake along a line
+    script=[("jump", 440827, 15), ("jump", 589, 27), ("jump", 0, 36), ("jump", 13751, 12)], executor="latest"
+)
 @settings(HARD, max_examples=40)
 def test_in_joint_space_whatever_arrives_every_setpoint_keeps_all_limits(script: list, executor: str) -> None:
     rig = GateRig(executor=executor)

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,9 @@ from vla_ros.data.bags.reading import BagReader
 from vla_ros.data.interrupted import recoverable
 from vla_ros.data.recovery import recover
 from vla_ros.ros import lifeline
+
+if TYPE_CHECKING:
+    from diagnostic_msgs.msg import DiagnosticStatus
 
 SECOND = 1_000_000_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -269,6 +273,19 @@ def test_a_label_and_notes_are_kept_with_their_episode(ros: RosTest, recorder: t
     assert second.text == "table moved" and second.time == pytest.approx(data.num_frames / 30)
 
 
+def fill(file: Path) -> None:
+    """Let `file` take what the disk still has, to the last byte."""
+    with suppress(OSError), file.open("ab", buffering=0) as growing:
+        while growing.write(bytes(16 << 20)):
+            pass
+
+
+def stopped_for_good(status: DiagnosticStatus) -> bool:
+    """Whether a full disk ended the recording, and no encoder will free or take any place on it any more."""
+    backlog = {item.key: item.value for item in status.values}.get("backlog")
+    return "No space left" in status.message and (backlog == "0" or "failed" in status.message)
+
+
 def test_a_full_disk_is_told_in_one_line_and_what_is_saved_stays(ros: RosTest, tmp_path: Path) -> None:
     from diagnostic_msgs.msg import DiagnosticArray
 
@@ -287,16 +304,17 @@ def test_a_full_disk_is_told_in_one_line_and_what_is_saved_stays(ros: RosTest, t
     assert command(ros, "save").success
     started(ros)
     streams.run(2.0)
-    with (disk / "filler").open("wb", buffering=0) as file:  # the disk takes what it can, to the last byte
-        assert file.write(bytes(16 << 20)) < 16 << 20
+    filler = disk / "filler"
+    fill(filler)
     heard: list[DiagnosticArray] = ros.collect(DiagnosticArray, "/diagnostics", 100)
-    while not any("No space left" in one.message for array in heard for one in array.status):
+    while not any(stopped_for_good(one) for array in heard for one in array.status):
         assert streams.now < 60 * SECOND, "the disk never was full"
         streams.run(streams.now / SECOND + 0.4)
+    fill(filler)  # the place of frames that waited on disk too, which are encoded by now
     answer = command(ros, "save")
     assert not answer.success and answer.message.startswith("episode 1 cannot be saved to")
     assert "\n" not in answer.message and "No space left" in answer.message
-    (disk / "filler").unlink()
+    filler.unlink()
     started(ros)  # it goes on once there is room
     streams.run(streams.now / SECOND + 0.5)
     answer = command(ros, "save")
