@@ -37,7 +37,7 @@ class TrackedHand:
         address.only(*tracker.options, *OPTIONS)
         self._tracker, self._gripper = tracker, gripper
         self.device, self.rejected = tracker.device, 0
-        self._body = address.text_of("body", "")
+        self._body = address.text_of("body", tracker.hand)
         self._oriented = address.text_of("follow", "pose", FOLLOW) == "pose"
         self._tips = (address.text_of("thumb", ""), address.text_of("index", ""))
         self._open = address.number("open", PINCH_OPEN, 0.0, 1.0)

@@ -68,7 +68,11 @@ class HandOperator:
         """The tip's pose [7], as measured."""
         return self.kinematics.pose([self.joints[name] for name in self.kinematics.joint_names])
 
-    def clutch(self, held: bool) -> None:
+    def clutch(self, held: bool, hand: EmulatedHand | None = None) -> None:
+        """Take or release the clutch: the hand's own, where one is given, otherwise the node's."""
+        if hand is not None:
+            hand.held = held
+            return
         from std_srvs.srv import SetBool
 
         assert self.ros.call(SetBool, "/teleop_node/clutch", SetBool.Request(data=held)).success
@@ -80,11 +84,11 @@ class HandOperator:
         except AssertionError:
             raise AssertionError(f"{node} did not say '{text}', it says '{self.status.get(node)}'") from None
 
-    def engage_without_a_jump(self) -> None:
+    def engage_without_a_jump(self, hand: EmulatedHand | None = None) -> None:
         """Take the clutch with the hand at rest: the arm stays where it is."""
         start = self.commands[-1]
         self.status.clear()
-        self.clutch(True)
+        self.clutch(True, hand)
         self.ros.wait_for(lambda: self.taken_again() or "active" in self.status.get("gate_node", ""))
         first = len(self.commands)
         self.ros.wait_for(lambda: len(self.commands) >= first + WATCHED)

@@ -37,6 +37,7 @@ class NatNet:
     """A server of rigid bodies."""
 
     options: tuple[str, ...] = ("up", "yaw", "local", "group", "data")
+    hand = ""
 
     def __init__(self, address: Address) -> None:
         if not address.host:

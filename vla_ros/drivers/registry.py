@@ -37,6 +37,7 @@ DRIVERS: dict[str, dict[str, str]] = {
     },
     "tracker": {
         "natnet": "vla_ros.drivers.natnet:NatNet",
+        "webxr": "vla_ros.drivers.webxr:WebXr",
     },
 }
 

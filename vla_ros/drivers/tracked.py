@@ -40,10 +40,14 @@ class Tracked:
 
 
 class Tracker(Driver[Tracked], Protocol):
-    """A source of poses. options: those of its address. bodies: names it knows once open, () where it cannot say."""
+    """A source of poses. options: those of its address. bodies: names it knows once open, () where it cannot say.
+
+    hand: the body that is the hand where the address does not say, "" for the only one.
+    """
 
     options: tuple[str, ...]
     bodies: tuple[str, ...]
+    hand: str
 
 
 class Axes:
