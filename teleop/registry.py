@@ -14,8 +14,10 @@ from vla_ros.kinematics import Kinematics
 from vla_ros.sim.operator import ScriptedOperator
 from vla_ros.teleop.device import LeaderDevice
 from vla_ros.teleop.gamepad import Gamepad
+from vla_ros.teleop.hands import make_hand
 from vla_ros.teleop.keyboard import Keyboard
 from vla_ros.teleop.scripted import ScriptedLeader
+from vla_ros.teleop.scripted_hand import ScriptedHand
 from vla_ros.teleop.servo_arm import DynamixelArm, FeetechArm, ServoArm
 from vla_ros.teleop.spacemouse import SpaceMouse
 from vla_ros.teleop.streamed import StreamedLeader
@@ -95,8 +97,15 @@ def make_device(
             raise DeviceError(f"{arm.calibration.source}: {lacking}; rename by joints=leader:{missing[0]}")
         return StreamedLeader(arm)
 
+    def scripted() -> ScriptedLeader:
+        address.only()
+        operator = ScriptedOperator(task, kinematics)
+        if address.host:
+            return ScriptedHand(operator, kinematics, make_hand(address.host, kinematics), seed)
+        return ScriptedLeader(operator, contract.joint_names, seed)
+
     makers: dict[str, Callable[[], LeaderDevice]] = {
-        SCRIPTED: lambda: ScriptedLeader(ScriptedOperator(task, kinematics), contract.joint_names, seed),
+        SCRIPTED: scripted,
         "dynamixel": lambda: servos(DynamixelArm),
         "feetech": lambda: servos(FeetechArm),
         "topic": lambda: TopicLeader(address),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from vla_ros.errors import ContractError
 
 POSITION_SUFFIX = ".pos"
+TOKENS = "/tokens"  # a topic that ends so carries what an encoder beside the sensor made of its stream
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class StreamSpec:
     max_age: float = 0.1
     align: str = "asof"
     history: int = 1
+
+    @property
+    def is_tokens(self) -> bool:
+        """True for a stream that comes as tokens; its shape is that of what was encoded."""
+        return self.topic.endswith(TOKENS)
 
     @property
     def value_shape(self) -> tuple[int, ...]:

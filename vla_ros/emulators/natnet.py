@@ -46,7 +46,7 @@ class NatNetEmulator(Emulator):
         self._axes, self._random = Axes("y"), random.Random(0)
         self._socket: socket.socket | None = None
         self._clients: dict[tuple[str, int], float] = {}
-        self._number, self._due = 0, 0.0
+        self.number, self._due = 0, 0.0
 
     @property
     def address(self) -> str:
@@ -139,7 +139,7 @@ class NatNetEmulator(Emulator):
         if now < self._due:
             return
         self._due = max(self._due + 1.0 / self.rate, now - 0.1)
-        self._number += 1
+        self.number += 1
         for client in [client for client, heard in self._clients.items() if now - heard > FORGOTTEN]:
             del self._clients[client]
         if self.fault == "silence":
@@ -154,8 +154,8 @@ class NatNetEmulator(Emulator):
             return self._random.randbytes(self._random.randint(0, 400))
         host = time.time_ns()
         exposed = host - round(WORK * 1e9)
-        self.frames[self._number] = exposed
-        self.frames.pop(self._number - 1000, None)
+        self.frames[self.number] = exposed
+        self.frames.pop(self.number - 1000, None)
         hand, (thumb, index) = self.hand.at(exposed), self.hand.tips(exposed)
         poses = (hand, np.concatenate([thumb, hand[3:]]), np.concatenate([index, hand[3:]]))
         bodies = b"".join(self._body(number, pose) for number, pose in zip(NAMES, poses, strict=True))
@@ -163,12 +163,12 @@ class NatNetEmulator(Emulator):
         marker_set = b"Hand\0" + struct.pack("<i3f", 1, *self._axes.back(hand)[:3])
         sections = [(1, marker_set), (1, struct.pack("<3f", 0.0, 1.0, 0.0)), (len(NAMES), bodies), (0, b"")]
         sections += [(0, b"")] * (self.version >= (4, 1)) + [(1, labeled), (0, b""), (0, b"")]
-        data = struct.pack("<i", self._number)
+        data = struct.pack("<i", self.number)
         for count, content in sections:
             data += struct.pack("<i", count)
             data += (struct.pack("<i", len(content)) if self.version >= (4, 1) else b"") + content
         ticks, work = time.monotonic_ns() // 100, round(WORK * FREQUENCY)
-        data += struct.pack("<IIdQQQ", 0, 0, self._number / self.rate, ticks - work, ticks - work // 2, ticks)
+        data += struct.pack("<IIdQQQ", 0, 0, self.number / self.rate, ticks - work, ticks - work // 2, ticks)
         data += (struct.pack("<II", 0, 0) if self.version >= (4, 1) else b"") + struct.pack("<hi", 0, 0)
         packet = _packet(FRAMEOFDATA, data)
         return packet[: self._random.randrange(len(packet))] if self.fault == "partial" else packet

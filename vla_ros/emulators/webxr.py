@@ -30,7 +30,7 @@ class WebXrEmulator(Emulator):
         self.hand = EmulatedHand()
         self.rate = rate
         self._axes, self._random = Axes("-z forward"), random.Random(0)
-        self._began, self._number = time.monotonic(), 0
+        self._began, self.number = time.monotonic(), 0
         with socket.socket() as probe:  # a free port, for the driver to listen on
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -74,11 +74,11 @@ class WebXrEmulator(Emulator):
     def _message(self) -> str | bytes:
         if self.fault == "garbage":
             return self._random.randbytes(self._random.randint(0, 200))
-        self._number += 1
+        self.number += 1
         now = time.time_ns()
         pose = self._axes.back(self.hand.at(now)).tolist()
         buttons = {"trigger": self.hand.pinch, "squeeze": float(self.hand.held), "buttons": [0.0, 0.0]}
         hands = {"right": {"p": pose[:3], "q": pose[3:], **buttons}} if self.hand.seen else {}
         milliseconds = (time.monotonic() - self._began) * 1e3
-        text = json.dumps({"type": "pose", "n": self._number, "t": milliseconds, "hands": hands})
+        text = json.dumps({"type": "pose", "n": self.number, "t": milliseconds, "hands": hands})
         return text[: self._random.randrange(len(text))] if self.fault == "partial" else text

@@ -28,6 +28,7 @@ from vla_ros.ros.params import declare
 from vla_ros.teleop.clutch import ClutchSettings
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.operation import Operation, OperationSettings
+from vla_ros.teleop.servo_arm import ServoArm
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
 
@@ -58,6 +59,9 @@ class LiveTeleop:
         self._followed = False  # by the gate
         leader = leader_kinematics(node)
         self._operation = Operation(contract, kinematics, self._settings(), leader, period, points)
+        joints = isinstance(device, TopicLeader) or isinstance(device.driver, ServoArm)
+        if (leader is not None or not joints) and contract.action.space == "joint_position":
+            self._operation.expect_poses()
         if node.get_parameter("clutch").value:
             self._operation.clutch.take()
         self._subscribe()

@@ -30,6 +30,7 @@ from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.teleop import LeaderFollower, WorldWatcher
 from vla_ros.teleop.device import LeaderDevice, TeleopSample
 from vla_ros.teleop.registry import clutch_of, is_live, make_device
+from vla_ros.teleop.scripted_hand import HandOperation, ScriptedHand
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
 
@@ -46,6 +47,7 @@ class TeleopNode(ManagedNode):
         self._device: LeaderDevice | None = None
         self._watcher: WorldWatcher | None = None
         self._live: LiveTeleop | None = None
+        self._hand: HandOperation | None = None
 
     def configure(self) -> None:
         """Connect the device and create the entities."""
@@ -76,6 +78,8 @@ class TeleopNode(ManagedNode):
             self._lead_live(made, kinematics, points)
         elif isinstance(made, WorldWatcher):
             self._watcher = made
+            if isinstance(made, ScriptedHand):
+                self._hand = HandOperation(self._contract, kinematics, made, 1.0 / self._rate, points)
             self._watch(made)
         made.connect()
         if not self._lockstep and not live:
@@ -108,7 +112,7 @@ class TeleopNode(ManagedNode):
             stamp = from_time(message.header.stamp)
             if stamp <= self._newest:  # the simulation was reset
                 self._tick = None
-                self._follower.reset()
+                self._begin_anew()
             self._newest = stamp
             device.see_joints(stamp, dict(zip(read.joints, positions.tolist(), strict=True)))
             self._keep_up(device)
@@ -140,7 +144,10 @@ class TeleopNode(ManagedNode):
         try:
             clutch = bool(self.get_parameter("clutch").value)
             sample = self._device.read(t) if clutch else None
-            chunk = self._follower.chunk(t, sample) if clutch else self._follower.released(t)
+            if self._hand is not None:
+                chunk = self._hand.chunk(t, sample, clutch)
+            else:
+                chunk = self._follower.chunk(t, sample) if clutch else self._follower.released(t)
             reason = "" if sample else getattr(self._device, "reason", "") if clutch else "the clutch is open"
         except DeviceError as error:
             chunk, reason = self._follower.chunk(t, None), str(error)
@@ -149,11 +156,16 @@ class TeleopNode(ManagedNode):
             self._reason = reason
             self._report()
 
+    def _begin_anew(self) -> None:
+        self._follower.reset()
+        if self._hand is not None:
+            self._hand.reset()
+
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         seed = int(self.get_parameter("seed").value)
         if self._watcher is not None:
             self._watcher.restart(seed)
-        self._follower.reset()
+        self._begin_anew()
         response.success, response.message = True, f"seed {seed}"
         return response
 
