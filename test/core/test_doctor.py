@@ -62,6 +62,8 @@ def test_a_missing_unreadable_or_small_profile_is_answered_by_what_to_export(tmp
     text = SHIPPED.read_text(encoding="utf-8")
     small = write(tmp_path, "small.xml", text.replace("67108864", "1048576"))
     says(doctor.profile({PROFILE: str(small)}, SHIPPED), WARN, "has 1.0 MiB of shared memory", export)
+    short = write(tmp_path, "short.xml", text.replace("<port_queue_capacity>8192</port_queue_capacity>", ""))
+    says(doctor.profile({PROFILE: str(short)}, SHIPPED), WARN, "port_queue_capacity of 512", export)
 
 
 def test_a_running_node_without_the_profile_is_named(tmp_path: Path) -> None:
