@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 OK, WARN, FAIL = "ok", "warn", "fail"
 MIB, GIB = 1 << 20, 1 << 30
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
-OLD_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # what Humble's Fast DDS reads
+OLD_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # what Fast DDS 2 reads, of Humble and Jazzy
+PROFILES = (OLD_PROFILE, PROFILE)  # each is read by some release only, and the other one is harmless
 SEGMENT = 16 * MIB  # of shared memory that a process's images need
 QUEUE = 4096  # pieces of 64 KiB that a stalled receiver is sent: three cameras of 640x480 at 30 Hz for 3 s
 SHARED = (64 * MIB, 512 * MIB)  # of /dev/shm: below the first nothing goes, from the second all does
@@ -64,12 +65,15 @@ def middleware(environ: Mapping[str, str], installed: Collection[str]) -> Verdic
 
 def profile(environ: Mapping[str, str], shipped: Path) -> Verdict:
     """Whether the Fast DDS profile for images is in force in this shell. shipped: config/fastdds.xml."""
-    variable = OLD_PROFILE if environ.get("ROS_DISTRO") == "humble" else PROFILE
-    name, given = "Fast DDS profile", environ.get(variable, "")
-    export = f"export {variable}={shipped}"
-    if not given:
+    name = "Fast DDS profile"
+    export = f"export {' '.join(f'{variable}={shipped}' for variable in PROFILES)}"
+    if missing := [variable for variable in PROFILES if not environ.get(variable)]:
         text = "not set in this shell; vla-ros and bringup.launch.py set it for their nodes, others lose images"
+        if len(missing) == 1:
+            text = f"{missing[0]} is {text}"
         return Verdict(name, WARN, text, export)
+    variable = next((variable for variable in PROFILES if environ[variable] != str(shipped)), PROFILE)
+    given = environ[variable]
     try:
         segment, queue = _shared_memory(Path(given))
     except OSError as error:
@@ -94,9 +98,8 @@ def running_nodes(proc: Path) -> Verdict:
             if not any(word.startswith(b"vla_ros.ros.nodes.") or word == b"--ros-args" for word in words):
                 continue
             count += 1
-            if not any(
-                line.startswith(PROFILE.encode() + b"=") for line in (entry / "environ").read_bytes().split(b"\0")
-            ):
+            names = {line.partition(b"=")[0].decode() for line in (entry / "environ").read_bytes().split(b"\0")}
+            if not names.issuperset(PROFILES):
                 without.append(entry.name)
         except OSError:
             continue  # it has ended, or is another user's
