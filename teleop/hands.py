@@ -13,6 +13,8 @@ from vla_ros.teleop.device import TeleopSample
 HANDS: dict[str, str] = {
     "dynamixel": "vla_ros.teleop.servo_hand:DynamixelHand",
     "feetech": "vla_ros.teleop.servo_hand:FeetechHand",
+    "natnet": "vla_ros.teleop.tracker_hands:NatNetHand",
+    "webxr": "vla_ros.teleop.tracker_hands:WebXrHand",
 }
 
 

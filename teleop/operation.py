@@ -18,6 +18,7 @@ from vla_ros.teleop.clutch import Clutch, ClutchSettings
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.filters import OneEuro, Slack
 from vla_ros.teleop.leader_follower import LeaderFollower
+from vla_ros.teleop.retargeting import Retargeting
 
 if TYPE_CHECKING:
     from vla_ros.differential_ik import DifferentialIk
@@ -69,6 +70,7 @@ class Operation:
         self._q: Array | None = None  # the joints last asked for by way of a pose
         self._solved = 0
         self._ik: DifferentialIk | None = None
+        self.retargeting = Retargeting()
 
     def see(self, stamp: int, positions: Mapping[str, float]) -> None:
         """Take where the arm is, or is sent by the gate, at `stamp` [ns]: joints [rad, m] by name."""
@@ -89,6 +91,7 @@ class Operation:
         asked = self.clutch(self._smoothed(self._as_pose(sample)), self._arm)
         if not asked.clutch:
             self._q = None
+            self.retargeting.clear()
             return self._follower.chunk(at, None, task) if self.clutch.lost else self._follower.released(at)
         solved = not asked.joints and self._contract.action.space == "joint_position"
         if solved:
@@ -115,6 +118,7 @@ class Operation:
 
     def _rest(self, stamp: int) -> ActionChunk:
         self._q = None
+        self.retargeting.clear()
         for part in (self._euro, self._slack):
             if part is not None:
                 part.reset()
@@ -171,6 +175,7 @@ class Operation:
         period = float(np.clip((asked.stamp - self._solved) / NANOSECONDS, 1e-3, 0.1))
         self._solved = asked.stamp
         self._q = ik.step(self._q, np.asarray(asked.pose), period)
+        self.retargeting.take(np.asarray(asked.pose), self._kinematics.pose(self._q))
         joints = dict(zip(names, self._q.tolist(), strict=True))
         if asked.gripper is not None:
             joints |= dict.fromkeys(self._led, asked.gripper)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from vla_ros.contract import Contract
 from vla_ros.drivers.address import Address
+from vla_ros.drivers.registry import DRIVERS, make_driver
+from vla_ros.drivers.tracked import Tracker
 from vla_ros.errors import DeviceError, unknown_name
 from vla_ros.kinematics import Kinematics
 from vla_ros.sim.operator import ScriptedOperator
@@ -21,6 +23,7 @@ from vla_ros.teleop.servo_arm import DynamixelArm, FeetechArm, ServoArm
 from vla_ros.teleop.spacemouse import SpaceMouse
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
+from vla_ros.teleop.tracked_hand import TrackedHand
 
 SCRIPTED = "scripted"
 HANDS: dict[str, type[Keyboard] | type[Gamepad] | type[SpaceMouse]] = {
@@ -53,6 +56,12 @@ DEVICES = {
     "keyboard": DeviceKind("keyboard:///dev/pts/0", "the keys of a terminal move the tip", "the space bar"),
     "gamepad": DeviceKind("gamepad:///dev/input/event5", "sticks move the tip", "hold the left shoulder button"),
     "spacemouse": DeviceKind("spacemouse:///dev/hidraw3", "a 3D mouse moves the tip", "the left button"),
+    "natnet": DeviceKind(
+        "natnet://192.168.1.5?body=Hand", "a rigid body that OptiTrack's Motive streams moves the tip"
+    ),
+    "webxr": DeviceKind(
+        "webxr://127.0.0.1:8443", "a headset's controller or hand, or a phone, moves the tip", "hold the grip button"
+    ),
 }
 
 
@@ -103,6 +112,9 @@ def make_device(
         "feetech": lambda: servos(FeetechArm),
         "topic": lambda: TopicLeader(address),
     }
+    if address.device in DRIVERS["tracker"]:
+        tracker: Tracker = make_driver("tracker", device)  # type: ignore[assignment]
+        return StreamedLeader(TrackedHand(tracker, address, next(iter(grippers.values()), None)))
     if address.device in HANDS:
         return StreamedLeader(HANDS[address.device](address, next(iter(grippers.values()), None)))
     return makers[address.device]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,13 +13,14 @@ from vla_ros.errors import ContractError
 
 POSITION_SUFFIX = ".pos"
 TOKENS = "/tokens"  # a topic that ends so carries what an encoder beside the sensor made of its stream
+POSE_AXES = ("x", "y", "z", "qx", "qy", "qz", "qw")  # of a stream of kind pose [m], a unit quaternion
 
 
 @dataclass(frozen=True)
 class StreamSpec:
     """One stream of the observation.
 
-    shape: of one sample: image [H, W, 3], depth [H, W], joints [N], wrench [6], taxels [h, w, 3]; empty for text.
+    shape: of one sample: image [H, W, 3], depth [H, W], joints [N], wrench [6], taxels [h, w, 3], pose [7]; empty for text.
     rate: nominal rate of the stream [Hz]. latency: capture to stamp [s], for drivers that stamp on arrival.
     max_age: the oldest sample a policy may act on [s]. history: how many samples a value holds, oldest first.
     """
@@ -56,14 +58,22 @@ class CommandSpec:
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """The action: its space, names, the frame of poses and the tip they belong to. other_tips: of a robot's other arms."""
+    """The action: its space, names, the frame of poses and the tip they belong to.
+
+    follows: the pose stream whose next value is the action, where a hand moves the tool and no robot does; "" with one.
+    other_tips: of a robot's other arms.
+    """
 
     space: str
     names: tuple[str, ...]
     command: CommandSpec
     frame: str = "base_link"
     tip: str = "tool0"
+    follows: str = ""
     other_tips: tuple[str, ...] = ()
+
+
+NO_COMMAND = CommandSpec("none", "")  # of a contract without a robot
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,9 @@ class Limits:
         return per_joint(self.acceleration, joints, "acceleration")
 
 
+NO_LIMITS = Limits(math.inf, math.inf)
+
+
 @dataclass(frozen=True)
 class Contract:
     """One robot as training and deployment see it. `text` is the file as read, for copies into datasets."""
@@ -114,6 +127,11 @@ class Contract:
     def joint_names(self) -> tuple[str, ...]:
         """The robot's joints, in the order of the state stream, without the ``.pos`` suffix."""
         return tuple(name.removesuffix(POSITION_SUFFIX) for name in self.state.names)
+
+    @property
+    def robot_free(self) -> bool:
+        """True when no robot takes part: a tracked hand-held tool is what is recorded."""
+        return bool(self.action.follows)
 
     def streams(self, *kinds: str) -> tuple[StreamSpec, ...]:
         """Return the streams of the given kinds, in the contract's order; all of them without arguments."""
@@ -147,6 +165,8 @@ class Contract:
             signature["action.other_tips"] = list(a.other_tips)
         if a.space == "ee_pose":
             signature["action.frame"] = a.frame
+        if a.follows:
+            signature["action.follows"] = a.follows
         return signature
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pinocchio as pin
 
 from vla_ros.contract import Contract, check_joints
-from vla_ros.errors import KinematicsError, unknown_name
+from vla_ros.errors import ContractError, KinematicsError, unknown_name
 from vla_ros.robot import load_urdf, movable_joints
 
 Array = npt.NDArray[np.float64]
@@ -58,6 +58,8 @@ class Kinematics:
     @classmethod
     def of(cls, contract: Contract) -> Kinematics:
         """Return the kinematics of the contract's robot. Raises ContractError when the robot lacks one of its joints."""
+        if contract.robot_free:
+            raise ContractError(f"{contract.source}: has no robot: its actions follow '{contract.action.follows}'")
         urdf = load_urdf(contract.urdf)
         check_joints(contract, movable_joints(urdf))
         return cls(urdf, contract.joint_names, contract.action.tip, contract.action.other_tips)

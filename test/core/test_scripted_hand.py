@@ -80,3 +80,28 @@ def test_only_emulated_devices_can_be_held_and_they_need_no_person(contract: Con
     assert not any(is_live(f"scripted://{name}") for name in HANDS)
     with pytest.raises(DeviceError, match="emulated device 'dynamixle'.*dynamixel"):
         make_hand("dynamixle", kinematics)
+
+
+@pytest.mark.parametrize("device", ["natnet", "webxr"])
+def test_what_the_operator_wants_comes_back_as_a_pose_and_a_pinch(
+    device: str, contract: Contract, kinematics: Kinematics
+) -> None:
+    hand, plain = (
+        make_device(name, contract, kinematics, "reach", seed=3) for name in (f"scripted://{device}", "scripted")
+    )
+    assert isinstance(hand, ScriptedHand)
+    hand.connect()
+    try:
+        for one in (hand, plain):
+            one.hear("touch the red disc")
+        for k in range(10):
+            for one in (hand, plain):
+                see(one, contract, k * STEP)
+            read, wanted = hand.read(k * STEP), plain.read(k * STEP)
+            assert read is not None and read.pose is not None and read.stamp == k * STEP and wanted is not None
+            pose = kinematics.pose([wanted.joints[name] for name in contract.joint_names])
+            assert read.pose[:3] == pytest.approx(pose[:3], abs=1e-6)
+            assert abs(read.pose[3:] @ pose[3:]) == pytest.approx(1.0)
+            assert read.gripper == pytest.approx(wanted.joints["gripper"], abs=1e-6)
+    finally:
+        hand.close()

@@ -89,7 +89,11 @@ class LiveTeleop:
                 values |= {f"{mark}{name}": value for name, value in leader.statistics.summary().items()}
         if self._problem:
             return ERROR, self._problem, values
+        with self._lock:
+            values |= self._operation.retargeting.summary()
+            missed = self._operation.retargeting.problem
         told = [*self._flags(), *([] if clutch.engaged else [clutch.reason or "the arm is not followed"])]
+        told += [missed] if missed else []
         return (WARN, "; ".join(told), values) if told else (OK, "leading", values)
 
     def _settings(self) -> OperationSettings:

@@ -56,7 +56,7 @@ class TeleopNode(ManagedNode):
         device = declare(
             self, "device", "scripted", "address of the device, or left=ADDRESS,right=ADDRESS", read_only=True
         )
-        task = declare(self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True)
+        task = declare(self, "task", "pick_place", "what the scripted operator does, as the scene's", read_only=True)
         seed = declare(self, "seed", 0, "seed of the scripted operator, taken over by ~/reset")
         live = is_live(device)
         declare(self, "clutch", bool(clutch_of(device)), "False: the operator's hand is off, every chunk says 'hold'")
