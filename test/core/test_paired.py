@@ -131,7 +131,7 @@ def test_the_gates_guard_watches_both_tips(contract: Contract, kinematics: Kinem
 def test_a_pose_cannot_be_the_action_of_two_arms(contract: Contract) -> None:
     pose = "[ee.x, ee.y, ee.z, ee.qx, ee.qy, ee.qz, ee.qw]"
     text = contract.text.replace("space: joint_position", "space: ee_pose").replace("names: *names", f"names: {pose}")
-    with pytest.raises(ContractError, match="other_tips: ee_pose moves one tip"):
+    with pytest.raises(ContractError, match="other_tips: a pose moves one tip"):
         parse_contract(text, "two.yaml")
 
 
