@@ -1,4 +1,4 @@
-"""`vla-ros bench record | record-kill | loader | parsers | encoders`: data kept and read, rubbish survived, time."""
+"""`vla-ros bench record | record-kill | loader | parsers | encoders | edge`: data kept and read, rubbish survived, time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command("loader")(loader)
     app.command("encoders")(encoders)
     app.command("parsers")(parsers)
+    app.command("edge")(edge)
     app.command("ablation")(ablation)
 
 
@@ -103,6 +104,19 @@ def parsers(
         defects += sum(report.defects.values())
         print(report.text, flush=True)
     raise typer.Exit(0 if defects == 0 else 1)
+
+
+def edge(
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="policy whose pictures are encoded; default: the shipped one")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="how long each kind of number is measured")] = 10.0,
+) -> None:
+    """Encode the cameras' pictures in their nodes; print the bandwidth saved and whether the actions agree."""
+    from vla_ros.paths import share_path
+    from vla_ros.ros.bench_edge import edge as run
+
+    run(checkpoint or share_path("config/checkpoints/tabletop_act"), seconds)
 
 
 def ablation(

@@ -50,7 +50,8 @@ def contract_check(file: Path) -> None:
     from vla_ros.robot import load_urdf, movable_joints
 
     contract = load_contract(file)
-    check_joints(contract, movable_joints(load_urdf(contract.urdf)))
+    if not contract.robot_free:
+        check_joints(contract, movable_joints(load_urdf(contract.urdf)))
     print(
         f"{contract.source}: good: {contract.robot}, {len(contract.observation)} streams at {contract.rate:g} Hz, "
         f"{len(contract.action.names)} actions in {contract.action.space}"
@@ -143,6 +144,9 @@ def collect(
     ] = "none",
     countdown: Annotated[int, typer.Option(min=0, help="[s] before each episode")] = 0,
     with_policy: Annotated[Path | None, typer.Option(help="checkpoint that drives; the operator corrects it")] = None,
+    device: Annotated[
+        str, typer.Option(help="scripted, or scripted://dynamixel: an emulated device in the operator's hand")
+    ] = "scripted",
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate.
 
@@ -162,6 +166,7 @@ def collect(
         cues=cues,
         countdown=countdown,
         policy=str(with_policy or ""),
+        device=device,
     )
 
 

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from vla_ros.action import NANOSECONDS
 from vla_ros.contract import POSITION_SUFFIX, StreamSpec
+from vla_ros.contract_spec import TOKENS
 from vla_ros.errors import ObservationError, unknown_name
+from vla_ros.tokens import tokens_from_message
 
 Decoder = Callable[[Any], "tuple[int, Any]"]
 
@@ -34,13 +36,14 @@ TYPES = {
     "taxels": "sensor_msgs/msg/Image",
     "joints": "sensor_msgs/msg/JointState",
     "wrench": "geometry_msgs/msg/WrenchStamped",
+    "pose": "geometry_msgs/msg/PoseStamped",
     "text": "std_msgs/msg/String",
 }
 
 
 def type_name(kind: str, topic: str = "") -> str:
-    """Return the ROS type of a kind of stream; a topic ending in ``compressed`` has CompressedImages."""
-    if kind in ("image", "depth") and topic.endswith("compressed"):
+    """Return the ROS type of a kind of stream; a topic ending in ``compressed`` or ``/tokens`` has CompressedImages."""
+    if topic.endswith(TOKENS) or (kind in ("image", "depth") and topic.endswith("compressed")):
         return "sensor_msgs/msg/CompressedImage"
     if kind not in TYPES:
         raise ObservationError(unknown_name("kind of stream", kind, TYPES))
@@ -60,11 +63,14 @@ def decoder_for(spec: StreamSpec, now: Callable[[], int] | None = None) -> Decod
     """
     if spec.kind == "text":
         return lambda message: (now() if now else 0, str(message.data))
+    if spec.is_tokens:
+        return lambda message: (from_time(message.header.stamp), tokens_from_message(message))
     decode: dict[str, Callable[[Any], Any]] = {
         "image": rgb_from_message,
         "depth": depth_from_message,
         "taxels": taxels_from_message,
         "wrench": wrench_from_message,
+        "pose": pose_from_message,
         "joints": JointReader(
             [name[: -len(POSITION_SUFFIX)] if name.endswith(POSITION_SUFFIX) else name for name in spec.names],
             spec.topic,
@@ -110,6 +116,12 @@ def wrench_from_message(message: Any) -> npt.NDArray[np.float32]:
     """Return [fx, fy, fz, tx, ty, tz] [N, Nm], float32 [6], in the message's frame."""
     f, t = message.wrench.force, message.wrench.torque
     return np.array((f.x, f.y, f.z, t.x, t.y, t.z), dtype=np.float32)
+
+
+def pose_from_message(message: Any) -> npt.NDArray[np.float64]:
+    """Return [x y z qx qy qz qw] [m], float64 [7], of a PoseStamped in its frame."""
+    p, q = message.pose.position, message.pose.orientation
+    return np.array((p.x, p.y, p.z, q.x, q.y, q.z, q.w), dtype=np.float64)
 
 
 class JointReader:

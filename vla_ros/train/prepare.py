@@ -13,11 +13,12 @@ import numpy.typing as npt
 import torch
 
 from vla_ros.contract import Contract
+from vla_ros.data.features import AGE, sync_names
 from vla_ros.errors import DatasetError, PolicyError, VlaRosError
 from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.normaliser import Normaliser
 from vla_ros.policy.preprocess import Preprocess, Resize, ResizeDepth
-from vla_ros.policy.targets import Targets
+from vla_ros.policy.targets import Anchors, Targets
 from vla_ros.train.batches import Rows
 from vla_ros.train.cache import Progress, cached_frames
 from vla_ros.train.config import TrainingConfig
@@ -68,9 +69,17 @@ def prepare(
         state = np.asarray(data.column(contract.state.key), dtype=np.float32)
         numbers[contract.state.key] = state
     fitted: dict[str, npt.NDArray[np.floating]] = {key: value[train] for key, value in numbers.items()}
-    fitted["action"] = _targets(policy, contract, actions, state, end, train)
+    anchors = Anchors(policy.targets, contract)
+    origin = _finite(anchors.key, anchors(data.column)) if anchors.poses else state
+    fitted["action"] = _targets(policy, contract, actions, origin, end, train)
     goal = goals(actions, lengths, contract.action.names)
     fitted[GOAL] = goal[train]
+    if anchors.poses:
+        numbers[anchors.key] = origin
+        coder = Targets(policy.targets, contract)
+        fitted[GOAL] = coder.encode(torch.from_numpy(goal[train])[:, None], torch.from_numpy(origin[train]))[
+            :, 0
+        ].numpy()
     normaliser = Normaliser.fit(fitted)
 
     steps = Preprocess(policy, contract, normaliser)
@@ -92,6 +101,7 @@ def prepare(
         torch.from_numpy(actions),
         torch.from_numpy(end),
         torch.from_numpy(goal),
+        {key: torch.from_numpy(fresh) for key, fresh in _present(data, policy).items()},
     )
     return Prepared(rows, torch.from_numpy(train), torch.from_numpy(validate), normaliser)
 
@@ -150,6 +160,22 @@ def _numbers(data: TrainingData, policy: PolicyConfig) -> dict[str, npt.NDArray[
     return numbers
 
 
+def _present(data: TrainingData, policy: PolicyConfig) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return in which rows, bool [N], each optional stream was as fresh as a policy at work wants it.
+
+    A recording keeps the last sample of a stream that fell silent, and its age; a policy at work masks it.
+    """
+    optional = [s for s in policy.streams(data.contract) if policy.is_optional(s.key) and s.kind != "text"]
+    if not optional:
+        return {}
+    try:
+        ages = np.asarray(data.column(AGE)).reshape(data.num_frames, -1)
+    except VlaRosError:  # of another tool's making: nothing tells how old its samples were
+        return {}
+    order = sync_names(data.contract)
+    return {s.key: ages[:, order.index(s.key)] <= s.max_age for s in optional}
+
+
 def _finite(key: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     if len(bad):
@@ -161,7 +187,7 @@ def _targets(
     policy: PolicyConfig,
     contract: Contract,
     actions: npt.NDArray[np.float32],
-    state: npt.NDArray[np.float32],
+    anchors: npt.NDArray[np.float32],
     end: npt.NDArray[np.int64],
     train: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float32]:
@@ -169,7 +195,7 @@ def _targets(
     chosen = train[:: max(1, len(train) // 20000)]
     wanted = np.minimum(chosen[:, None] + np.arange(policy.chunk), end[chosen][:, None] - 1)
     coder = Targets(policy.targets, contract)
-    return coder.encode(torch.from_numpy(actions[wanted]), torch.from_numpy(state[chosen])).numpy()
+    return coder.encode(torch.from_numpy(actions[wanted]), torch.from_numpy(anchors[chosen])).numpy()
 
 
 def _text(
