@@ -40,6 +40,7 @@ TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
 MOCAP = ["websockets>=15.0", "cryptography>=42.0"]  # headsets and phones by WebXR; the other trackers need nothing more
 MOCAP_CLIENTS = ["natnet>=0.3"]  # by others, to hold the emulators against
 TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the emulators against
+UMI = ["zarr>=2.16", "imagecodecs>=2023.3"]  # dataset from-umi; the public sets' pictures are in JPEG XL
 REALSENSE = ["pyrealsense2>=2.54; platform_machine == 'x86_64'"]  # also needs libusb-1.0
 TEST = [
     *("pytest>=7.0", "pytest-timeout>=2.1", "hypothesis>=6.80", "catkin_pkg>=1.0"),
@@ -56,6 +57,7 @@ TEST = [
     "mcap-ros2-support>=0.5",  # MCAP's own decoder, to read our raw recordings with
     *LEADER,
     *REALSENSE,
+    *UMI,
 ]
 DEV = ["ruff>=0.9", "mypy>=1.14", "types-PyYAML", *TEST]
 
@@ -103,6 +105,7 @@ setup(
         "leader": LEADER,
         "mocap": MOCAP,
         "realsense": REALSENSE,
+        "umi": UMI,
         "ros": ROS_WHEELS,
         "test": TEST,
         "dev": DEV,

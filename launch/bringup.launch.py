@@ -17,7 +17,7 @@ ARGUMENTS = {
     "sim": ("true", "true: the embedded MuJoCo arm; false: ros2_control on `hardware`"),
     "hardware": ("mock_components/GenericSystem", "hardware plugin of ros2_control, with sim:=false"),
     "controllers": ("config/controllers/tabletop_arm.yaml", "of controller_manager, with sim:=false"),
-    "task": ("pick_place", "task of the simulated scene: reach, pick_place"),
+    "task": ("pick_place", "task of the simulated scene: reach, pick_place, weigh, insert"),
     "seed": ("0", "seed of the simulated scene"),
     "instruction": ("", "instruction in place of the scene's own"),
     "checkpoint": ("", "folder of the policy to run; empty: no policy_node"),

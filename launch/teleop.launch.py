@@ -13,7 +13,7 @@ ARGUMENTS = {
     "contract": ("tabletop_arm", "contract file, or its name in config/contracts"),
     "sim": ("true", "true: the embedded MuJoCo arm; false: ros2_control on `hardware`"),
     "hardware": ("mock_components/GenericSystem", "hardware plugin of ros2_control, with sim:=false"),
-    "task": ("pick_place", "task of the simulated scene: reach, pick_place"),
+    "task": ("pick_place", "task of the simulated scene: reach, pick_place, weigh, insert"),
     "record": ("", "folder of the dataset to record; empty: no recorder_node"),
 }
 

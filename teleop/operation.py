@@ -154,6 +154,8 @@ class Operation:
         self._inverse()
 
     def _inverse(self) -> DifferentialIk:
+        if len(self._kinematics.arms) > 1:
+            raise DeviceError("the device gives a pose of one tip, the robot has several arms: lead it joint by joint")
         if self._ik is None:
             from vla_ros.differential_ik import DifferentialIk
 

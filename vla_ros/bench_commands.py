@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command("encoders")(encoders)
     app.command("parsers")(parsers)
     app.command("edge")(edge)
+    app.command("ablation")(ablation)
 
 
 def record(
@@ -116,3 +117,26 @@ def edge(
     from vla_ros.ros.bench_edge import edge as run
 
     run(checkpoint or share_path("config/checkpoints/tabletop_act"), seconds)
+
+
+def ablation(
+    task: Annotated[str, typer.Option(help="task of the simulated arm; made for it: weigh, insert")] = "weigh",
+    output: Annotated[
+        Path | None, typer.Option(help="folder for demonstrations, checkpoints, reports; what is there is used")
+    ] = None,
+    demonstrations: Annotated[int, typer.Option(help="of the scripted operator")] = 120,
+    trials: Annotated[int, typer.Option(help="in lockstep, for each of the two policies")] = 100,
+    policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act_felt",
+    steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,
+    horizon: Annotated[int, typer.Option(help="grid steps between two inferences")] = 8,
+    seed: Annotated[int, typer.Option(help="of the first demonstration, and of the weights")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
+) -> None:
+    """Train one policy with wrench and touch and once more without, on the same demonstrations; compare their success."""
+    from vla_ros.ros.ablation import Ablation, table
+    from vla_ros.ros.ablation import ablation as run
+
+    folder = output or Path(f"ablation_{task}")
+    setting = Ablation(task, folder, demonstrations, trials, policy, steps, horizon, seed, device)
+    print(table(run(setting, say=lambda line: print(line, flush=True))))
+    print(f"report {folder / 'report.json'}")

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from vla_ros import calibrate_camera
+from vla_ros import calibrate_camera, calibrate_latency
 
 app = typer.Typer(help="Measure what the sensors of this robot need to know.", no_args_is_help=True)
 
 
 app.command("camera")(calibrate_camera.camera)
 app.command("hand-eye")(calibrate_camera.hand_eye)
+app.command("latency")(calibrate_latency.latency)
 
 
 @app.command("wrench")

@@ -50,7 +50,8 @@ def contract_check(file: Path) -> None:
     from vla_ros.robot import load_urdf, movable_joints
 
     contract = load_contract(file)
-    check_joints(contract, movable_joints(load_urdf(contract.urdf)))
+    if not contract.robot_free:
+        check_joints(contract, movable_joints(load_urdf(contract.urdf)))
     print(
         f"{contract.source}: good: {contract.robot}, {len(contract.observation)} streams at {contract.rate:g} Hz, "
         f"{len(contract.action.names)} actions in {contract.action.space}"

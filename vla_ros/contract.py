@@ -13,6 +13,9 @@ import yaml
 
 from vla_ros.contract_fields import Section
 from vla_ros.contract_spec import (
+    NO_COMMAND,
+    NO_LIMITS,
+    POSE_AXES,
     POSITION_SUFFIX,
     ActionSpec,
     CommandSpec,
@@ -21,7 +24,7 @@ from vla_ros.contract_spec import (
     StreamSpec,
     per_joint,
 )
-from vla_ros.errors import ContractError, VlaRosError
+from vla_ros.errors import ContractError, VlaRosError, unknown_name
 from vla_ros.paths import share_path
 
 __all__ = [
@@ -36,7 +39,7 @@ __all__ = [
     "parse_contract",
 ]
 
-KINDS = ("image", "depth", "joints", "wrench", "taxels", "text")
+KINDS = ("image", "depth", "joints", "wrench", "taxels", "pose", "text")
 ALIGNMENTS = ("asof", "nearest", "interpolate")
 SPACES = ("joint_position", "ee_pose")
 INTERFACES = ("joint_trajectory", "forward")
@@ -46,9 +49,10 @@ KEY_PREFIX = {
     "joints": "observation.state",
     "wrench": "observation.wrench.",
     "taxels": "observation.tactile.",
+    "pose": "observation.pose.",
     "text": "task",
 }
-POSE_NAMES = ("ee.x", "ee.y", "ee.z", "ee.qx", "ee.qy", "ee.qz", "ee.qw")
+POSE_NAMES = tuple(f"ee.{axis}" for axis in POSE_AXES)
 
 
 def load_contract(path_or_name: str | Path) -> Contract:
@@ -77,13 +81,14 @@ def parse_contract(text: str, source: str) -> Contract:
     except yaml.YAMLError as error:
         raise ContractError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
     top = Section(data, source)
+    action = _action(top.section("action"))
     contract = Contract(
         robot=top.text("robot"),
-        urdf=top.text("urdf"),
+        urdf="" if action.follows else top.text("urdf"),
         rate=top.number("rate", positive=True),
         observation=_observation(top.section("observation")),
-        action=_action(top.section("action")),
-        limits=_limits(top.section("limits")),
+        action=action,
+        limits=NO_LIMITS if action.follows else _limits(top.section("limits")),
         source=source,
         text=text,
     )
@@ -99,7 +104,7 @@ def _observation(section: Section) -> dict[str, StreamSpec]:
 def _stream(key: str, s: Section) -> StreamSpec:
     kind = s.choice("kind", KINDS)
     names = s.names("names", default=() if kind != "joints" else None)
-    default_shape = {"joints": (len(names),), "wrench": (6,), "text": ()}.get(kind)
+    default_shape = {"joints": (len(names),), "wrench": (6,), "pose": (7,), "text": ()}.get(kind)
     stream = StreamSpec(
         key=key,
         topic=s.topic("topic"),
@@ -124,8 +129,9 @@ def _stream(key: str, s: Section) -> StreamSpec:
 
 
 def _check_shape(stream: StreamSpec, where: str) -> None:
-    dims = {"image": 3, "depth": 2, "joints": 1, "wrench": 1, "taxels": 3, "text": 0}[stream.kind]
-    fixed_tail = {"image": (3,), "taxels": (3,), "wrench": (6,), "joints": (len(stream.names),)}.get(stream.kind, ())
+    dims = {"image": 3, "depth": 2, "joints": 1, "wrench": 1, "taxels": 3, "pose": 1, "text": 0}[stream.kind]
+    tails = {"image": (3,), "taxels": (3,), "wrench": (6,), "pose": (7,), "joints": (len(stream.names),)}
+    fixed_tail = tails.get(stream.kind, ())
     if len(stream.shape) != dims or (fixed_tail and stream.shape[-1:] != fixed_tail):
         want = {
             "image": "[H, W, 3]",
@@ -133,11 +139,12 @@ def _check_shape(stream: StreamSpec, where: str) -> None:
             "joints": "[number of names]",
             "wrench": "[6]",
             "taxels": "[h, w, 3]",
+            "pose": "[7]",
         }
         raise ContractError(
             f"{where}.shape: {list(stream.shape)} does not fit kind '{stream.kind}': want {want.get(stream.kind, '[]')}"
         )
-    if stream.align == "interpolate" and stream.kind not in ("joints", "wrench", "taxels"):
+    if stream.align == "interpolate" and stream.kind not in ("joints", "wrench", "taxels", "pose"):
         raise ContractError(
             f"{where}.align: a stream of kind '{stream.kind}' cannot be interpolated; valid: asof, nearest"
         )
@@ -146,20 +153,33 @@ def _check_shape(stream: StreamSpec, where: str) -> None:
 
 
 def _action(s: Section) -> ActionSpec:
-    command = s.section("command")
+    follows = s.text("follows", default="")
     spec = ActionSpec(
         space=s.choice("space", SPACES),
         names=s.names("names"),
-        command=CommandSpec(command.choice("interface", INTERFACES), command.topic("topic")),
+        command=NO_COMMAND if follows else _command(s.section("command")),
         frame=s.text("frame", default="base_link"),
         tip=s.text("tip", default="tool0"),
+        follows=follows,
+        other_tips=s.names("other_tips", default=()),
     )
-    command.finish()
     s.finish()
+    if follows and spec.space != "ee_pose":
+        raise ContractError(f"{s.where}: an action that follows '{follows}' is of space ee_pose, not {spec.space}")
     if spec.space == "ee_pose" and spec.names[:7] != POSE_NAMES:
         raise ContractError(
             f"{s.where}.names: ee_pose begins with {', '.join(POSE_NAMES)}, not {', '.join(spec.names[:7])}"
         )
+    if spec.space == "ee_pose" and spec.other_tips:
+        raise ContractError(
+            f"{s.where}.other_tips: ee_pose moves one tip; a robot of several arms wants joint_position"
+        )
+    return spec
+
+
+def _command(s: Section) -> CommandSpec:
+    spec = CommandSpec(s.choice("interface", INTERFACES), s.topic("topic"))
+    s.finish()
     return spec
 
 
@@ -183,6 +203,9 @@ def _check(contract: Contract) -> None:
         raise ContractError(
             f"{where}: observation needs one stream 'observation.state' of kind 'joints', has {len(states)}"
         )
+    poses = [stream.key for stream in contract.streams("pose")]
+    if contract.robot_free and contract.action.follows not in poses:
+        raise ContractError(f"{where}: action.follows: {unknown_name('stream', contract.action.follows, poses)}")
     topics: dict[str, str] = {}
     for stream in contract.observation.values():
         if stream.topic in topics:

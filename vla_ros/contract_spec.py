@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,13 +13,14 @@ from vla_ros.errors import ContractError
 
 POSITION_SUFFIX = ".pos"
 TOKENS = "/tokens"  # a topic that ends so carries what an encoder beside the sensor made of its stream
+POSE_AXES = ("x", "y", "z", "qx", "qy", "qz", "qw")  # of a stream of kind pose [m], a unit quaternion
 
 
 @dataclass(frozen=True)
 class StreamSpec:
     """One stream of the observation.
 
-    shape: of one sample: image [H, W, 3], depth [H, W], joints [N], wrench [6], taxels [h, w, 3]; empty for text.
+    shape: of one sample: image [H, W, 3], depth [H, W], joints [N], wrench [6], taxels [h, w, 3], pose [7]; empty for text.
     rate: nominal rate of the stream [Hz]. latency: capture to stamp [s], for drivers that stamp on arrival.
     max_age: the oldest sample a policy may act on [s]. history: how many samples a value holds, oldest first.
     """
@@ -56,13 +58,22 @@ class CommandSpec:
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """The action: its space, names, the frame of poses and the tip they belong to."""
+    """The action: its space, names, the frame of poses and the tip they belong to.
+
+    follows: the pose stream whose next value is the action, where a hand moves the tool and no robot does; "" with one.
+    other_tips: of a robot's other arms.
+    """
 
     space: str
     names: tuple[str, ...]
     command: CommandSpec
     frame: str = "base_link"
     tip: str = "tool0"
+    follows: str = ""
+    other_tips: tuple[str, ...] = ()
+
+
+NO_COMMAND = CommandSpec("none", "")  # of a contract without a robot
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class Limits:
     """Bounds that the gate keeps.
 
     velocity [rad/s, m/s] and acceleration [rad/s^2, m/s^2]: one number, or one per joint name.
-    workspace: ((x_lo, x_hi), (y_lo, y_hi), (z_lo, z_hi)) of the tip in the action's frame [m].
+    workspace: ((x_lo, x_hi), (y_lo, y_hi), (z_lo, z_hi)) of each tip in the action's frame [m].
     wrench: largest force at the wrist [N]. quiet: hold after this long without a chunk [s].
     chunk_age: refuse chunks whose observation is older than this on arrival [s].
     """
@@ -89,6 +100,9 @@ class Limits:
     def acceleration_for(self, joints: tuple[str, ...]) -> npt.NDArray[np.float64]:
         """Return the acceleration limits [rad/s^2, m/s^2] of `joints`, float64 [N]."""
         return per_joint(self.acceleration, joints, "acceleration")
+
+
+NO_LIMITS = Limits(math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,11 @@ class Contract:
     def joint_names(self) -> tuple[str, ...]:
         """The robot's joints, in the order of the state stream, without the ``.pos`` suffix."""
         return tuple(name.removesuffix(POSITION_SUFFIX) for name in self.state.names)
+
+    @property
+    def robot_free(self) -> bool:
+        """True when no robot takes part: a tracked hand-held tool is what is recorded."""
+        return bool(self.action.follows)
 
     def streams(self, *kinds: str) -> tuple[StreamSpec, ...]:
         """Return the streams of the given kinds, in the contract's order; all of them without arguments."""
@@ -142,8 +161,12 @@ class Contract:
             }
         a = self.action
         signature |= {"action.space": a.space, "action.names": list(a.names), "action.tip": a.tip}
+        if a.other_tips:
+            signature["action.other_tips"] = list(a.other_tips)
         if a.space == "ee_pose":
             signature["action.frame"] = a.frame
+        if a.follows:
+            signature["action.follows"] = a.follows
         return signature
 
 

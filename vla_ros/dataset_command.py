@@ -175,6 +175,22 @@ def from_bag(
     _tell([], output)
 
 
+@app.command("from-umi")
+def from_umi(
+    file: Annotated[Path, typer.Argument(help="replay buffer of UMI: a .zarr.zip file or a .zarr folder")],
+    output: Annotated[Path, typer.Option("--output", "--out", help="folder of the dataset; appended to if it exists")],
+    task: Annotated[str, typer.Option(help="instruction of the episodes, which the file does not hold")],
+    fps: Annotated[float, typer.Option(help="frames a second that the file holds")] = 59.94,
+    every: Annotated[int, typer.Option(help="take each so many-th frame; UMI trains with 3")] = 3,
+    gripper: Annotated[int, typer.Option(help="number of the gripper whose motion is the action")] = 0,
+) -> None:
+    """Make a dataset of one that UMI has published; needs zarr, and imagecodecs for the public sets' pictures."""
+    from vla_ros.data.from_umi import from_umi as run
+
+    run(file, output, task, fps, every, gripper, say=print)
+    _tell([], output)
+
+
 @app.command("to-bag")
 def to_bag(
     root: Root,

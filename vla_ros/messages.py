@@ -36,6 +36,7 @@ TYPES = {
     "taxels": "sensor_msgs/msg/Image",
     "joints": "sensor_msgs/msg/JointState",
     "wrench": "geometry_msgs/msg/WrenchStamped",
+    "pose": "geometry_msgs/msg/PoseStamped",
     "text": "std_msgs/msg/String",
 }
 
@@ -69,6 +70,7 @@ def decoder_for(spec: StreamSpec, now: Callable[[], int] | None = None) -> Decod
         "depth": depth_from_message,
         "taxels": taxels_from_message,
         "wrench": wrench_from_message,
+        "pose": pose_from_message,
         "joints": JointReader(
             [name[: -len(POSITION_SUFFIX)] if name.endswith(POSITION_SUFFIX) else name for name in spec.names],
             spec.topic,
@@ -114,6 +116,12 @@ def wrench_from_message(message: Any) -> npt.NDArray[np.float32]:
     """Return [fx, fy, fz, tx, ty, tz] [N, Nm], float32 [6], in the message's frame."""
     f, t = message.wrench.force, message.wrench.torque
     return np.array((f.x, f.y, f.z, t.x, t.y, t.z), dtype=np.float32)
+
+
+def pose_from_message(message: Any) -> npt.NDArray[np.float64]:
+    """Return [x y z qx qy qz qw] [m], float64 [7], of a PoseStamped in its frame."""
+    p, q = message.pose.position, message.pose.orientation
+    return np.array((p.x, p.y, p.z, q.x, q.y, q.z, q.w), dtype=np.float64)
 
 
 class JointReader:

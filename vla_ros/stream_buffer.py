@@ -10,6 +10,7 @@ import numpy as np
 from vla_ros.action import NANOSECONDS
 from vla_ros.contract import StreamSpec
 from vla_ros.errors import ObservationError
+from vla_ros.pose import IDENTITY, between, same_side
 from vla_ros.tokens import Tokens
 
 DTYPES = {
@@ -18,6 +19,7 @@ DTYPES = {
     "joints": np.float32,
     "wrench": np.float32,
     "taxels": np.float32,
+    "pose": np.float32,
 }
 LATE_PERIODS = 3  # a stamp further back than this many periods is a clock jump, not a late message
 
@@ -46,6 +48,8 @@ class StreamBuffer:
         Raises ObservationError if the value does not fit the contract.
         """
         value = self._checked(value)
+        if self.spec.kind == "pose":
+            value = same_side(value, self._values[-1] if self._values else IDENTITY).astype(np.float32)
         newest = self.newest
         if newest is not None and stamp <= newest:
             if newest - stamp > LATE_PERIODS * NANOSECONDS / self.spec.rate and self.spec.kind != "text":
@@ -100,6 +104,8 @@ class StreamBuffer:
     def _between(self, index: int, t: int) -> Any:
         t0, t1 = self._stamps[index], self._stamps[index + 1]
         weight = (t - t0) / (t1 - t0)
+        if self.spec.kind == "pose":
+            return between(self._values[index], self._values[index + 1], weight).astype(np.float32)
         return ((1.0 - weight) * self._values[index] + weight * self._values[index + 1]).astype(np.float32)
 
     def _drop_old(self) -> None:
@@ -127,6 +133,8 @@ class StreamBuffer:
         if spec.kind == "image" and array.dtype != np.uint8:
             raise ObservationError(f"{spec.key} from {spec.topic}: dtype {array.dtype}, want uint8")
         array = array.astype(DTYPES[spec.kind], copy=False)
-        if spec.kind in ("joints", "wrench", "taxels") and not np.isfinite(array).all():
+        if spec.kind in ("joints", "wrench", "taxels", "pose") and not np.isfinite(array).all():
             raise ObservationError(f"{spec.key} from {spec.topic}: not a finite number in {array.ravel()[:8].tolist()}")
+        if spec.kind == "pose" and not 0.9 < float(array[3:] @ array[3:]) < 1.1:
+            raise ObservationError(f"{spec.key} from {spec.topic}: {array[3:].tolist()} is not a unit quaternion")
         return array

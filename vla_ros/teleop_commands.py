@@ -21,7 +21,7 @@ def register(app: typer.Typer, bench: typer.Typer, calibrate: typer.Typer) -> No
 
 
 def teleop(
-    device: Annotated[str, typer.Option(help="address of the device, or 'keyboard' for this terminal")] = "",
+    device: Annotated[str, typer.Option(help="its address, 'keyboard' for this terminal, or left=...,right=...")] = "",
     show: Annotated[bool, typer.Option("--list", help="name the devices, and the serial ports that are here")] = False,
     contract: ContractName = "tabletop_arm",
     task: str = "pick_place",

@@ -9,13 +9,16 @@ import pytest
 import torch
 from picture_policy import TINY, build, look
 from picture_world import picture_contract
+from scipy.spatial.transform import Rotation
 
 from vla_ros.contract import load_contract, parse_contract
 from vla_ros.errors import ObservationError, PolicyError
+from vla_ros.kinematics import Kinematics
 from vla_ros.observation import Observation
 from vla_ros.policy.config import TargetSettings, read_policy_file
 from vla_ros.policy.model import ActionModel
-from vla_ros.policy.targets import Targets
+from vla_ros.policy.targets import Anchors, Targets
+from vla_ros.pose import distance, relative
 
 
 def test_a_chunk_carries_the_contract_and_the_observation():
@@ -110,9 +113,30 @@ def test_poses_come_out_with_unit_quaternions():
     np.testing.assert_allclose(np.linalg.norm(chunk.values[:, 3:7], axis=1), 1.0, atol=1e-5)
 
 
-def test_relative_targets_are_refused_for_poses():
-    with pytest.raises(PolicyError, match="relative.*joint_position.*ee_pose"):
-        Targets(TargetSettings("relative"), load_contract("tabletop_arm_ee"))
+@pytest.mark.parametrize("name", ["tabletop_arm_ee", "umi_gripper"])
+def test_relative_poses_are_what_the_tool_sees_from_where_it_is(name: str):
+    contract = load_contract(name)
+    targets = Targets(TargetSettings("relative"), contract)
+    rng = np.random.default_rng(0)
+    anchor, poses = (np.concatenate([rng.normal(size=(n, 3)), Rotation.random(n, rng).as_quat()], 1) for n in (1, 6))
+    actions = torch.tensor(np.concatenate([poses, np.full((6, 1), 0.03)], axis=1))[None]
+    encoded = targets.encode(actions, torch.tensor(anchor))
+    np.testing.assert_allclose(encoded[0, :, :7], relative(anchor, poses), atol=1e-12)
+    assert (encoded[0, :, 7] == 0.03).all()
+    decoded = targets.decode(encoded, torch.tensor(anchor))[0].numpy()
+    far, turned = distance(decoded[:, :7], poses)
+    assert far.max() < 1e-12
+    assert turned.max() < 1e-7
+
+
+def test_relative_poses_are_anchored_to_the_tool_that_the_joints_or_the_tracker_tell():
+    arm, hand = load_contract("tabletop_arm_ee"), load_contract("umi_gripper")
+    q = np.linspace(0.1, 0.7, 7)
+    (pose,) = Anchors(TargetSettings("relative"), arm)(lambda key: {"observation.state": q[None]}[key])
+    np.testing.assert_allclose(pose, Kinematics.of(arm).pose(q), atol=1e-6)
+    anchors = Anchors(TargetSettings("relative"), hand)
+    assert anchors.key == "observation.pose.tool"
+    np.testing.assert_array_equal(anchors(lambda key: {"observation.pose.tool": pose[None]}[key]), pose[None])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +154,7 @@ def test_relative_targets_are_refused_for_poses():
             "width 32 does not split into 5 heads",
         ),
         ("observation.wrench.*", "observation.force.*", "unknown stream 'observation.force"),
-        ("{type: bytes, hidden: 16}", "{type: mlp}", "'mlp' reads joints, but 'task' is of kind 'text'"),
+        ("{type: bytes, hidden: 16}", "{type: mlp}", "'mlp' reads joints, pose, but 'task' is of kind 'text'"),
     ],
 )
 def test_a_wrong_configuration_is_refused_with_the_place_and_the_valid_values(old, new, message):

@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from vla_ros.contract import Contract, StreamSpec
+from vla_ros.contract_spec import POSE_AXES
 from vla_ros.errors import DatasetError
 
 AGE = "sync.age"
@@ -126,7 +127,7 @@ def _stream_feature(stream: StreamSpec, contract: Contract, infos: Mapping[str, 
             "of it; record with a contract that names the sensor's own topic"
         )
     if stream.kind not in infos:
-        names = {"joints": stream.names, "wrench": WRENCH_NAMES}.get(stream.kind)
+        names = {"joints": stream.names, "wrench": WRENCH_NAMES, "pose": POSE_AXES}.get(stream.kind)
         return Feature("float32", stream.value_shape, names)
     height, width, channels = (*stream.shape, 1)[:3]
     info = {

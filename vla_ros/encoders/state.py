@@ -19,9 +19,9 @@ class StateMlpSettings:
 
 @ENCODERS.register("mlp", StateMlpSettings)
 class StateMlp(Encoder):
-    """MLP over the normalised joint positions [B, N], one token."""
+    """MLP over the normalised joint positions, or a tool's pose, [B, N], one token."""
 
-    kinds = ("joints",)
+    kinds = ("joints", "pose")
 
     def __init__(self, settings: StateMlpSettings, stream: StreamSpec, width: int) -> None:
         super().__init__(settings, stream, width)

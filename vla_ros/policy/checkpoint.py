@@ -83,7 +83,7 @@ def load_native(folder: Path, device: str = "cpu") -> NativePolicy:
         raise CheckpointError(f"checkpoint '{folder}' contradicts itself: {error}") from None
     load_weights(model, folder / MODEL)
     normaliser = Normaliser.load(folder / NORMALISER)
-    needed = {s.key for s in config.streams(contract) if s.kind in ("joints", "wrench", "taxels")} | {"action"}
+    needed = {s.key for s in config.streams(contract) if s.kind in ("joints", "wrench", "taxels", "pose")} | {"action"}
     for key in sorted(needed):
         if key not in normaliser.keys:
             raise CheckpointError(f"{folder / NORMALISER}: {unknown_name('key', key, normaliser.keys)}")

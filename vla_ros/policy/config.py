@@ -23,10 +23,11 @@ MODES = ("absolute", "relative")
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """mode: `absolute` targets, or `relative` to the state the chunk is predicted from (joint_position only).
+    """mode: `absolute` targets, or `relative` to the state the chunk is predicted from: joints to the joints, poses to the
+    tool's pose.
 
     absolute: name patterns that stay absolute in relative mode (a gripper's opening is a command, not a
-    motion).
+    motion). Beside poses everything else does.
     """
 
     mode: str = "absolute"

@@ -36,7 +36,7 @@ from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.model import ActionModel, module_name
 from vla_ros.policy.normaliser import Normaliser
 
-NUMBERS = ("joints", "wrench", "taxels")  # kinds of streams that the normaliser must know
+NUMBERS = ("joints", "wrench", "taxels", "pose")  # kinds of streams that the normaliser must know
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ import torch
 
 from vla_ros.action import ActionChunk
 from vla_ros.contract import Contract
+from vla_ros.errors import ObservationError
 from vla_ros.observation import Observation
 from vla_ros.policy.base import Capabilities
 from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.model import ActionModel
 from vla_ros.policy.normaliser import Normaliser
 from vla_ros.policy.preprocess import Preprocess, batch_of_one
-from vla_ros.policy.targets import Targets
+from vla_ros.policy.targets import Anchors, Targets
 from vla_ros.tokens import Tokens
 
 ACTION = "action"
@@ -40,6 +41,7 @@ class NativePolicy:
         self.normaliser = normaliser.to(device)
         self._preprocess = Preprocess(config, contract, self.normaliser)
         self._targets = Targets(config.targets, contract).to(device)
+        self._anchors = Anchors(config.targets, contract)
         self._sequence = 0
 
     @property
@@ -76,8 +78,12 @@ class NativePolicy:
 
         Raises ObservationError if a needed stream is missing or invalid.
         """
+        follows = self._anchors.key
+        if follows in self._contract.observation and follows in observation.invalid:
+            raise ObservationError(f"the policy's targets need '{follows}': {observation.invalid[follows]}")
         arrays = self._preprocess.arrays(observation.values, observation.invalid)
         state = np.asarray(observation.values[self._contract.state.key], dtype=np.float32)
+        anchors = torch.from_numpy(self._anchors(lambda key: np.asarray(observation.values[key])[None]))
         with torch.inference_mode():
             inputs = self._preprocess.tensors(batch_of_one(arrays, self._device))
             tokens = {
@@ -86,7 +92,7 @@ class NativePolicy:
                 if isinstance(value, Tokens) and key not in observation.invalid
             }
             targets = self.normaliser.restore(ACTION, self.model.sample(inputs, tokens))
-            actions = self._targets.decode(targets, torch.from_numpy(state).to(self._device).unsqueeze(0))
+            actions = self._targets.decode(targets, anchors.to(self._device))
         values = actions[0].double().cpu().numpy()
         self._sequence += 1
         spec = self._contract.action

@@ -135,7 +135,7 @@ def array_step(stream: StreamSpec, settings: Any) -> ArrayStep:
         return ResizeDepth(settings.size)
     if stream.kind == "text":
         return settings.text_step(stream) if hasattr(settings, "text_step") else Bytes(settings.max_bytes)
-    if stream.kind in ("joints", "wrench", "taxels"):
+    if stream.kind in ("joints", "wrench", "taxels", "pose"):
         return to_float_array
     raise PolicyError(f"no preprocessing for '{stream.key}' of kind '{stream.kind}'")
 

@@ -16,7 +16,7 @@ from vla_ros.policy.model import ActionModel
 from vla_ros.policy.native import ACTION
 from vla_ros.policy.normaliser import Normaliser
 from vla_ros.policy.preprocess import Preprocess
-from vla_ros.policy.targets import Targets
+from vla_ros.policy.targets import Anchors, Targets
 from vla_ros.train.batches import Batch, Sampler
 from vla_ros.train.config import TrainingConfig
 
@@ -47,6 +47,7 @@ class Learner:
         self.normaliser = normaliser.to(device)
         self.preprocess = Preprocess(policy, contract, self.normaliser)
         self.targets = Targets(policy.targets, contract).to(device)
+        self.anchor_key = Anchors(policy.targets, contract).key
         self.state_key = contract.state.key
         self.touch_keys = {s.key for s in contract.streams("wrench", "taxels")}
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
@@ -74,7 +75,7 @@ class Learner:
         batch = self._disturbed(sampler.draw(among, self.config.batch, scale), scale)
         inputs, actions = self._inputs(batch)
         with self._autocast:
-            goals = self.normaliser.normalise("goal", batch.goals)
+            goals = self.normaliser.normalise("goal", self._goals(batch))
             terms = self._loss(inputs, actions, batch.valid, batch.present, goals)
         terms["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip, foreach=True)
@@ -125,8 +126,15 @@ class Learner:
         return replace(batch, streams=streams, present=present)
 
     def _inputs(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        targets = self.targets.encode(batch.actions, batch.streams[self.state_key])
-        return self.preprocess.tensors(batch.streams), self.normaliser.normalise(ACTION, targets)
+        targets = self.targets.encode(batch.actions, batch.streams[self.anchor_key])
+        read = {key: value for key, value in batch.streams.items() if key in self.preprocess.tensor_steps}
+        return self.preprocess.tensors(read), self.normaliser.normalise(ACTION, targets)
+
+    def _goals(self, batch: Batch) -> Tensor:
+        """Return the goals [B, D] as they are learned: where targets are relative poses, so are they."""
+        if not self.targets.poses:
+            return batch.goals
+        return self.targets.encode(batch.goals[:, None], batch.streams[self.anchor_key])[:, 0]
 
     def _average(self, decay: float) -> None:
         ema, live = self._pairs

@@ -18,7 +18,7 @@ from vla_ros.errors import DatasetError, PolicyError, VlaRosError
 from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.normaliser import Normaliser
 from vla_ros.policy.preprocess import Preprocess, Resize, ResizeDepth
-from vla_ros.policy.targets import Targets
+from vla_ros.policy.targets import Anchors, Targets
 from vla_ros.train.batches import Rows
 from vla_ros.train.cache import Progress, cached_frames
 from vla_ros.train.config import TrainingConfig
@@ -69,9 +69,17 @@ def prepare(
         state = np.asarray(data.column(contract.state.key), dtype=np.float32)
         numbers[contract.state.key] = state
     fitted: dict[str, npt.NDArray[np.floating]] = {key: value[train] for key, value in numbers.items()}
-    fitted["action"] = _targets(policy, contract, actions, state, end, train)
+    anchors = Anchors(policy.targets, contract)
+    origin = _finite(anchors.key, anchors(data.column)) if anchors.poses else state
+    fitted["action"] = _targets(policy, contract, actions, origin, end, train)
     goal = goals(actions, lengths, contract.action.names)
     fitted[GOAL] = goal[train]
+    if anchors.poses:
+        numbers[anchors.key] = origin
+        coder = Targets(policy.targets, contract)
+        fitted[GOAL] = coder.encode(torch.from_numpy(goal[train])[:, None], torch.from_numpy(origin[train]))[
+            :, 0
+        ].numpy()
     normaliser = Normaliser.fit(fitted)
 
     steps = Preprocess(policy, contract, normaliser)
@@ -179,7 +187,7 @@ def _targets(
     policy: PolicyConfig,
     contract: Contract,
     actions: npt.NDArray[np.float32],
-    state: npt.NDArray[np.float32],
+    anchors: npt.NDArray[np.float32],
     end: npt.NDArray[np.int64],
     train: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.float32]:
@@ -187,7 +195,7 @@ def _targets(
     chosen = train[:: max(1, len(train) // 20000)]
     wanted = np.minimum(chosen[:, None] + np.arange(policy.chunk), end[chosen][:, None] - 1)
     coder = Targets(policy.targets, contract)
-    return coder.encode(torch.from_numpy(actions[wanted]), torch.from_numpy(state[chosen])).numpy()
+    return coder.encode(torch.from_numpy(actions[wanted]), torch.from_numpy(anchors[chosen])).numpy()
 
 
 def _text(

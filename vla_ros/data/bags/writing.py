@@ -174,6 +174,10 @@ class _Messages:
             vector, wrench = self._types["geometry_msgs/msg/Vector3"], self._types["geometry_msgs/msg/Wrench"]
             f = [float(v) for v in value]
             return self._types[type_name("wrench")](header, wrench(vector(*f[:3]), vector(*f[3:])))
+        if spec.kind == "pose":
+            point, turn, pose = (self._types[f"geometry_msgs/msg/{name}"] for name in ("Point", "Quaternion", "Pose"))
+            numbers = [float(v) for v in value]
+            return self._types[type_name("pose")](header, pose(point(*numbers[:3]), turn(*numbers[3:])))
         return self._image(header, value, {"image": "rgb8", "depth": "32FC1", "taxels": "32FC3"}[spec.kind])
 
     def setpoint(self, stamp: int, reached: int, names: Sequence[str], values: npt.NDArray[Any]) -> Any:

@@ -25,10 +25,11 @@ from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.convert import JointReader, from_time
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.live_teleop import LiveTeleop, leader_kinematics
+from vla_ros.ros.live_teleop import LiveDevice, LiveTeleop, leader_kinematics
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.teleop import LeaderFollower, WorldWatcher
 from vla_ros.teleop.device import LeaderDevice, TeleopSample
+from vla_ros.teleop.paired import PairedLeaders
 from vla_ros.teleop.registry import clutch_of, is_live, make_device
 from vla_ros.teleop.scripted_hand import HandOperation, ScriptedHand
 from vla_ros.teleop.streamed import StreamedLeader
@@ -52,8 +53,10 @@ class TeleopNode(ManagedNode):
     def configure(self) -> None:
         """Connect the device and create the entities."""
         self._contract = declared_contract(self)
-        device = declare(self, "device", "scripted", "address of the device; vla-ros teleop --list", read_only=True)
-        task = declare(self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True)
+        device = declare(
+            self, "device", "scripted", "address of the device, or left=ADDRESS,right=ADDRESS", read_only=True
+        )
+        task = declare(self, "task", "pick_place", "what the scripted operator does, as the scene's", read_only=True)
         seed = declare(self, "seed", 0, "seed of the scripted operator, taken over by ~/reset")
         live = is_live(device)
         declare(self, "clutch", bool(clutch_of(device)), "False: the operator's hand is off, every chunk says 'hold'")
@@ -74,7 +77,7 @@ class TeleopNode(ManagedNode):
         self._tick: int | None = None
         self._newest = -1
         self.create_service(Trigger, "~/reset", self._on_reset)
-        if isinstance(made, StreamedLeader | TopicLeader):
+        if isinstance(made, StreamedLeader | TopicLeader | PairedLeaders):
             self._lead_live(made, kinematics, points)
         elif isinstance(made, WorldWatcher):
             self._watcher = made
@@ -86,7 +89,7 @@ class TeleopNode(ManagedNode):
             self.create_timer(1.0 / self._rate, lambda: self._act(self.stamp()))
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def _lead_live(self, device: StreamedLeader | TopicLeader, kinematics: Kinematics, points: int) -> None:
+    def _lead_live(self, device: LiveDevice, kinematics: Kinematics, points: int) -> None:
         if self._lockstep or self.get_parameter("use_sim_time").value:
             raise DeviceError("teleop_node: a person's device is of real time; leave out lockstep and use_sim_time")
         self._live = LiveTeleop(self, self._contract, kinematics, device, self._publish, 1.0 / self._rate, points)
