@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from vla_ros import calibrate_camera
+from vla_ros import calibrate_camera, calibrate_gripper
 
 app = typer.Typer(help="Measure what the sensors of this robot need to know.", no_args_is_help=True)
 
 
 app.command("camera")(calibrate_camera.camera)
 app.command("hand-eye")(calibrate_camera.hand_eye)
+app.command("gripper")(calibrate_gripper.gripper)
 
 
 @app.command("wrench")
