@@ -35,7 +35,7 @@ def gripper(
     from dataclasses import replace
 
     from vla_ros.drivers.intrinsics import load_intrinsics
-    from vla_ros.teleop.umi.opening import BOTH, OpeningReader, calibrate_gripper, save_gripper
+    from vla_ros.teleop.umi_opening import BOTH, OpeningReader, calibrate_gripper, save_gripper
 
     lens, seen = load_intrinsics(camera), read_pictures(pictures)
     ends = numbers(widths, 2, "widths")

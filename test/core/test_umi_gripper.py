@@ -14,8 +14,8 @@ from vla_ros.cli import app
 from vla_ros.drivers.intrinsics import save_intrinsics
 from vla_ros.errors import CalibrationError
 from vla_ros.pose import compose
-from vla_ros.teleop.umi.opening import GripperTags, OpeningReader, calibrate_gripper, load_gripper, save_gripper
-from vla_ros.teleop.umi.tracker import SETTLED, ToolTracker
+from vla_ros.teleop.umi_opening import GripperTags, OpeningReader, calibrate_gripper, load_gripper, save_gripper
+from vla_ros.teleop.umi_tracker import SETTLED, ToolTracker
 
 WIDTHS = (0.0, 0.08)
 

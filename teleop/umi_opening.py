@@ -156,9 +156,9 @@ def calibrate_gripper(
         raise CalibrationError(
             f"tags {guess.left} and {guess.right} are both in {len(seen)} of {len(pictures)} pictures, want {FEWEST}"
         )
-    places = np.array([[places[guess.left], places[guess.right]] for places in seen])  # [n, 2 tags, x/z and z]
-    distance = float(np.median(places[:, :, 1]))
-    apart = distance * (places[:, 1, 0] - places[:, 0, 0])
+    both = np.array([[places[guess.left], places[guess.right]] for places in seen])  # [n, 2 tags, x/z and z]
+    distance = float(np.median(both[:, :, 1]))
+    apart = distance * (both[:, 1, 0] - both[:, 0, 0])
     if np.median(apart) < 0.0:
         raise CalibrationError(f"tag {guess.left} is right of tag {guess.right}; exchange left and right")
     closed, opened = float(np.min(apart)), float(np.max(apart))
@@ -166,7 +166,7 @@ def calibrate_gripper(
         raise CalibrationError(
             f"the tags move by {1e3 * (opened - closed):.1f} mm only: open and close the fingers all the way"
         )
-    centre = distance * float(np.median(places[:, :, 0].mean(axis=1)))
+    centre = distance * float(np.median(both[:, :, 0].mean(axis=1)))
     return GripperTags(closed=closed, opened=opened, widths=widths, centre=centre, distance=distance, **tags)
 
 
@@ -185,7 +185,9 @@ def load_gripper(path: str | Path) -> GripperTags:
         if key not in known:
             raise CalibrationError(f"{path}: {unknown_name('key', str(key), known)}")
     try:
-        values = {key: tuple(map(float, value)) if isinstance(value, list) else value for key, value in content.items()}
+        values: dict[str, Any] = {
+            key: tuple(map(float, value)) if isinstance(value, list) else value for key, value in content.items()
+        }
         return GripperTags(**values)
     except (TypeError, ValueError) as error:
         raise CalibrationError(f"{path}: {error}") from None
