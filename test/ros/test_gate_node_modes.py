@@ -43,10 +43,7 @@ def test_a_cartesian_controller_gets_bounded_poses_and_the_gripper_beside_them(r
     contract = changed_contract(
         tmp_path, {"action/command": {"interface": "pose", "topic": "/servo/pose", "joints": "/gripper/commands"}}
     )
-    kinematics, most = (
-        Kinematics.of(load_contract(contract)),
-        1.5 * 0.01 * 0.8,
-    )  # [m] a tick, 0.8 m from the furthest joint
+    kinematics = Kinematics.of(load_contract(contract))
     with GateGraph(ros, contract) as gate:
         grippers = ros.collect(Float64MultiArray, "/gripper/commands", 100)
 
