@@ -17,6 +17,7 @@ from vla_ros.contract_spec import (
     NO_LIMITS,
     POSE_AXES,
     POSITION_SUFFIX,
+    TAXEL_UNITS,
     ActionSpec,
     CommandSpec,
     Contract,
@@ -117,6 +118,7 @@ def _stream(key: str, s: Section) -> StreamSpec:
         max_age=s.number("max_age", default=0.1, positive=True),
         align=s.choice("align", ALIGNMENTS, default="asof"),
         history=int(s.number("history", default=1, positive=True)),
+        unit=s.text("unit", default=""),
     )
     s.finish()
     prefix = KEY_PREFIX[kind]
@@ -124,6 +126,10 @@ def _stream(key: str, s: Section) -> StreamSpec:
     if (exact and key != prefix) or (not exact and not (key.startswith(prefix) and len(key) > len(prefix))):
         want = prefix if exact else prefix + "<name>"
         raise ContractError(f"{s.where}: a stream of kind '{kind}' is named '{want}', not '{key}'")
+    if stream.unit and kind != "taxels":
+        raise ContractError(f"{s.where}.unit: a stream of kind '{kind}' has none to choose, only taxels do")
+    if stream.unit and stream.unit not in TAXEL_UNITS:
+        raise ContractError(f"{s.where}.unit: {unknown_name('unit', stream.unit, TAXEL_UNITS)}")
     _check_shape(stream, s.where)
     return stream
 
