@@ -24,6 +24,7 @@ PORT = 3883
 CONNECT = 3.0  # [s] that a connection may take
 UNSEEN = 0.8  # [s] without a pose of the body
 TOGETHER = 0.1  # [s] within which poses of several things belong together
+MOST = 1000  # things whose poses are kept
 LARGEST = 1 << 16  # [bytes] taken at once
 HINT = "is the VRPN server running, and its port open in the firewall?"
 
@@ -98,6 +99,8 @@ class Vrpn:
         readings = []
         for pose in poses:
             name = f"{pose.tracker}/{pose.sensor}" if pose.sensor else pose.tracker
+            if len(self._last) >= MOST and name not in self._last:
+                continue
             try:
                 self._last[name] = (pose.time, self._axes(pose.position, pose.quaternion))
             except ValueError:
