@@ -38,6 +38,8 @@ LEADER = ["dynamixel-sdk>=3.7", "feetech-servo-sdk>=1.0"]  # leader arms of seri
 VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
 ENCODERS = ["transformers>=5.0"]  # pretrained vision and language models as encoders
 TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
+MOCAP = ["websockets>=15.0", "cryptography>=42.0"]  # headsets and phones by WebXR; the other trackers need nothing more
+MOCAP_CLIENTS = ["natnet>=0.3"]  # by others, to hold the emulators against
 TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the emulators against
 UMI = ["zarr>=2.16", "imagecodecs>=2023.3"]  # dataset from-umi; the public sets' pictures are in JPEG XL
 REALSENSE = ["pyrealsense2>=2.54; platform_machine == 'x86_64'"]  # also needs libusb-1.0
@@ -51,6 +53,8 @@ TEST = [
     *ENCODERS,
     *TOUCH,
     *TOUCH_CLIENTS,
+    *MOCAP,
+    *MOCAP_CLIENTS,
     "mcap-ros2-support>=0.5",  # MCAP's own decoder, to read our raw recordings with
     *LEADER,
     *REALSENSE,
@@ -81,6 +85,8 @@ setup(
         "numpy>=2.0",
         "opencv-python>=4.10",
         "pin>=3.1",
+        "pin-pink>=3.3",  # differential inverse kinematics of poses, with the solver daqp
+        "daqp>=0.8.2",
         "pyarrow>=15.0",
         "pyyaml>=6.0",
         "rich>=13.0",
@@ -98,6 +104,7 @@ setup(
         "encoders": ENCODERS,
         "touch": TOUCH,
         "leader": LEADER,
+        "mocap": MOCAP,
         "realsense": REALSENSE,
         "umi": UMI,
         "ros": ROS_WHEELS,

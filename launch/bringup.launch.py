@@ -17,12 +17,14 @@ ARGUMENTS = {
     "sim": ("true", "true: the embedded MuJoCo arm; false: ros2_control on `hardware`"),
     "hardware": ("mock_components/GenericSystem", "hardware plugin of ros2_control, with sim:=false"),
     "controllers": ("config/controllers/tabletop_arm.yaml", "of controller_manager, with sim:=false"),
-    "task": ("pick_place", "task of the simulated scene: reach, pick_place"),
+    "task": ("pick_place", "task of the simulated scene: reach, pick_place, weigh, insert"),
     "seed": ("0", "seed of the simulated scene"),
     "instruction": ("", "instruction in place of the scene's own"),
     "checkpoint": ("", "folder of the policy to run; empty: no policy_node"),
     "device": ("cpu", "torch device of the policy"),
     "teleop": ("", "teleoperation device (scripted); empty: no teleop_node"),
+    "mode": ("", "how a leader's joints are tied on engaging its clutch: lead, relative; empty: lead"),
+    "intervention": ("false", "true: taking the clutch takes the arm from the policy"),
     "record": ("", "folder of the dataset to record; empty: no recorder_node"),
     "raw": ("false", "with `record`: every message too, in an MCAP file beside each episode"),
     "source": ("", "who has the arm at first: policy, teleop, or empty for none"),
@@ -42,12 +44,14 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    sim, lockstep, raw = (given.pop(name).lower() == "true" for name in ("sim", "lockstep", "raw"))
+    switches = ("sim", "lockstep", "raw", "intervention")
+    sim, lockstep, raw, intervention = (given.pop(name).lower() == "true" for name in switches)
     hardware, controllers = given.pop("hardware"), given.pop("controllers")
     for name in ("checkpoint", "teleop", "record"):
         given[name] = given[name] or None
-    seed = int(given.pop("seed"))
-    specs = bring_up(sim=sim, lockstep=lockstep, raw=raw, seed=seed, **given)
+    seed, mode = int(given.pop("seed")), given.pop("mode")
+    given |= {"sim": sim, "lockstep": lockstep, "raw": raw, "intervention": intervention, "seed": seed}
+    specs = bring_up(teleop_parameters={"mode": mode} if mode else None, **given)
     urdf = load_urdf(load_contract(given["contract"]).urdf, hardware=hardware)
     robot = {"robot_description": ParameterValue(urdf, value_type=str), "use_sim_time": lockstep}
     publisher = "robot_state_publisher"

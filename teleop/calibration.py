@@ -61,6 +61,13 @@ class ServoJoint:
         low, high = self.ends
         return low + min(max(share, 0.0), 1.0) * (high - low)
 
+    def ticks(self, position: float) -> int:
+        """Return the ticks nearest to a position [rad, m]."""
+        if self.ends is None:
+            return round(self.zero + self.direction * (position - self.at) * TICKS / (2.0 * math.pi))
+        low, high = self.ends
+        return round(self.range_min + (position - low) / (high - low) * (self.range_max - self.range_min))
+
 
 @dataclass(frozen=True)
 class Calibration:

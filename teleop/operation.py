@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,10 @@ from vla_ros.teleop.clutch import Clutch, ClutchSettings
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.filters import OneEuro, Slack
 from vla_ros.teleop.leader_follower import LeaderFollower
+from vla_ros.teleop.retargeting import Retargeting
+
+if TYPE_CHECKING:
+    from vla_ros.differential_ik import DifferentialIk
 
 Array = npt.NDArray[np.float64]
 FARTHEST = 0.6  # [rad, m] that the arm may be behind its leader before the clutch opens
@@ -64,6 +69,8 @@ class Operation:
         self._seen = 0
         self._q: Array | None = None  # the joints last asked for by way of a pose
         self._solved = 0
+        self._ik: DifferentialIk | None = None
+        self.retargeting = Retargeting()
 
     def see(self, stamp: int, positions: Mapping[str, float]) -> None:
         """Take where the arm is, or is sent by the gate, at `stamp` [ns]: joints [rad, m] by name."""
@@ -80,11 +87,14 @@ class Operation:
         asked = self.clutch(self._smoothed(self._as_pose(sample)), self._arm)
         if not asked.clutch:
             self._q = None
+            self.retargeting.clear()
             return self._follower.chunk(at, None, task) if self.clutch.lost else self._follower.released(at)
-        if not asked.joints and self._contract.action.space == "joint_position":
+        solved = not asked.joints and self._contract.action.space == "joint_position"
+        if solved:
             asked = self._solve(asked)
         self._check_distance(asked)
-        return self._follower.chunk(at, asked if self.clutch.engaged else None, task)
+        chunk = self._follower.chunk(at, asked if self.clutch.engaged else None, task)
+        return self._untouched(chunk, asked) if solved else chunk
 
     def pause(self, stamp: int) -> ActionChunk:
         """Return an empty chunk, the device being late: it goes on from where the arm is then."""
@@ -96,8 +106,15 @@ class Operation:
         self.clutch.lose(why)
         return self._rest(stamp)
 
+    def released(self, stamp: int) -> ActionChunk:
+        """Return the empty chunk without names, the operator having let the clutch go."""
+        self.clutch.release()
+        self._rest(stamp)
+        return self._follower.released(stamp)
+
     def _rest(self, stamp: int) -> ActionChunk:
         self._q = None
+        self.retargeting.clear()
         for part in (self._euro, self._slack):
             if part is not None:
                 part.reset()
@@ -132,18 +149,44 @@ class Operation:
     def _pose_of(self, joints: Mapping[str, float]) -> Array:
         return self._kinematics.pose([joints[name] for name in self._kinematics.joint_names])
 
+    def expect_poses(self) -> None:
+        """Prepare for a device of poses or velocities now, not at its first sample: that takes seconds."""
+        self._inverse()
+
+    def _inverse(self) -> DifferentialIk:
+        if len(self._kinematics.arms) > 1:
+            raise DeviceError("the device gives a pose of one tip, the robot has several arms: lead it joint by joint")
+        if self._ik is None:
+            from vla_ros.differential_ik import DifferentialIk
+
+            self._ik = DifferentialIk.of(self._contract, self._kinematics, self._most)
+        return self._ik
+
     def _solve(self, asked: TeleopSample) -> TeleopSample:
         """Return the joints that bring the tip nearer to the asked pose, no faster than the contract allows."""
-        names = self._kinematics.joint_names
+        names, ik = self._kinematics.joint_names, self._inverse()
         if self._q is None:
             self._q, self._solved = np.array([self._arm[name] for name in names]), asked.stamp
+            ik.begin()
         period = float(np.clip((asked.stamp - self._solved) / NANOSECONDS, 1e-3, 0.1))
         self._solved = asked.stamp
-        self._q = self._kinematics.step_towards(self._q, np.asarray(asked.pose), self._most * period)
+        self._q = ik.step(self._q, np.asarray(asked.pose), period)
+        self.retargeting.take(np.asarray(asked.pose), self._kinematics.pose(self._q))
         joints = dict(zip(names, self._q.tolist(), strict=True))
         if asked.gripper is not None:
             joints |= dict.fromkeys(self._led, asked.gripper)
         return replace(asked, joints=joints, pose=None)
+
+    def _untouched(self, chunk: ActionChunk, asked: TeleopSample) -> ActionChunk:
+        """Return the chunk with the arm standing still before links would touch: its targets go on with the last velocity."""
+        values, ik = chunk.values.copy(), self._inverse()
+        last = np.array([asked.joints[name] for name in self._kinematics.joint_names])
+        for row, target in enumerate(values):
+            if not ik.clear(target):
+                values[row:] = last
+                return replace(chunk, values=values)
+            last = target
+        return chunk
 
     def _check_distance(self, asked: TeleopSample) -> None:
         """Open the clutch when the arm does not come along: it would dash after its leader once it could."""

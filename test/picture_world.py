@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vla_ros.contract import Contract, parse_contract
+from vla_ros.errors import DatasetError
 from vla_ros.observation import Observation
 from vla_ros.policy import Policy
 
@@ -144,6 +145,8 @@ class PictureData:
             return np.concatenate([p[:-1] for p in self.paths]).astype(np.float32)
         if key == "action":
             return np.concatenate([p[1:] for p in self.paths]).astype(np.float32)
+        if key not in self.contract.observation:
+            raise DatasetError(f"the picture world has no '{key}'")
         rng = np.random.default_rng(1)
         return rng.normal(size=(self.num_frames, *self.contract.observation[key].value_shape)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""`vla-ros bench record | record-kill | loader | parsers | encoders`: data kept and read, rubbish survived, time."""
+"""`vla-ros bench record | record-kill | loader | parsers | encoders | edge`: data kept and read, rubbish survived, time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ def register(app: typer.Typer) -> None:
     app.command("loader")(loader)
     app.command("encoders")(encoders)
     app.command("parsers")(parsers)
+    app.command("edge")(edge)
+    app.command("ablation")(ablation)
 
 
 def record(
@@ -102,3 +104,39 @@ def parsers(
         defects += sum(report.defects.values())
         print(report.text, flush=True)
     raise typer.Exit(0 if defects == 0 else 1)
+
+
+def edge(
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="policy whose pictures are encoded; default: the shipped one")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="how long each kind of number is measured")] = 10.0,
+) -> None:
+    """Encode the cameras' pictures in their nodes; print the bandwidth saved and whether the actions agree."""
+    from vla_ros.paths import share_path
+    from vla_ros.ros.bench_edge import edge as run
+
+    run(checkpoint or share_path("config/checkpoints/tabletop_act"), seconds)
+
+
+def ablation(
+    task: Annotated[str, typer.Option(help="task of the simulated arm; made for it: weigh, insert")] = "weigh",
+    output: Annotated[
+        Path | None, typer.Option(help="folder for demonstrations, checkpoints, reports; what is there is used")
+    ] = None,
+    demonstrations: Annotated[int, typer.Option(help="of the scripted operator")] = 120,
+    trials: Annotated[int, typer.Option(help="in lockstep, for each of the two policies")] = 100,
+    policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act_felt",
+    steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,
+    horizon: Annotated[int, typer.Option(help="grid steps between two inferences")] = 8,
+    seed: Annotated[int, typer.Option(help="of the first demonstration, and of the weights")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
+) -> None:
+    """Train one policy with wrench and touch and once more without, on the same demonstrations; compare their success."""
+    from vla_ros.ros.ablation import Ablation, table
+    from vla_ros.ros.ablation import ablation as run
+
+    folder = output or Path(f"ablation_{task}")
+    setting = Ablation(task, folder, demonstrations, trials, policy, steps, horizon, seed, device)
+    print(table(run(setting, say=lambda line: print(line, flush=True))))
+    print(f"report {folder / 'report.json'}")

@@ -144,6 +144,9 @@ def collect(
     ] = "none",
     countdown: Annotated[int, typer.Option(min=0, help="[s] before each episode")] = 0,
     with_policy: Annotated[Path | None, typer.Option(help="checkpoint that drives; the operator corrects it")] = None,
+    device: Annotated[
+        str, typer.Option(help="scripted, or scripted://dynamixel: an emulated device in the operator's hand")
+    ] = "scripted",
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate.
 
@@ -163,6 +166,7 @@ def collect(
         cues=cues,
         countdown=countdown,
         policy=str(with_policy or ""),
+        device=device,
     )
 
 

@@ -161,6 +161,7 @@ def _action(s: Section) -> ActionSpec:
         frame=s.text("frame", default="base_link"),
         tip=s.text("tip", default="tool0"),
         follows=follows,
+        other_tips=s.names("other_tips", default=()),
     )
     s.finish()
     if follows and spec.space != "ee_pose":
@@ -168,6 +169,10 @@ def _action(s: Section) -> ActionSpec:
     if spec.space == "ee_pose" and spec.names[:7] != POSE_NAMES:
         raise ContractError(
             f"{s.where}.names: ee_pose begins with {', '.join(POSE_NAMES)}, not {', '.join(spec.names[:7])}"
+        )
+    if spec.space == "ee_pose" and spec.other_tips:
+        raise ContractError(
+            f"{s.where}.other_tips: ee_pose moves one tip; a robot of several arms wants joint_position"
         )
     return spec
 

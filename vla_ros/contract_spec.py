@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vla_ros.errors import ContractError
 
 POSITION_SUFFIX = ".pos"
+TOKENS = "/tokens"  # a topic that ends so carries what an encoder beside the sensor made of its stream
 POSE_AXES = ("x", "y", "z", "qx", "qy", "qz", "qw")  # of a stream of kind pose [m], a unit quaternion
 
 
@@ -37,6 +38,11 @@ class StreamSpec:
     history: int = 1
 
     @property
+    def is_tokens(self) -> bool:
+        """True for a stream that comes as tokens; its shape is that of what was encoded."""
+        return self.topic.endswith(TOKENS)
+
+    @property
     def value_shape(self) -> tuple[int, ...]:
         """Shape of the stream's value in an observation: the sample's, with the history in front if there is one."""
         return (self.history, *self.shape) if self.history > 1 else self.shape
@@ -55,6 +61,7 @@ class ActionSpec:
     """The action: its space, names, the frame of poses and the tip they belong to.
 
     follows: the pose stream whose next value is the action, where a hand moves the tool and no robot does; "" with one.
+    other_tips: of a robot's other arms.
     """
 
     space: str
@@ -63,6 +70,7 @@ class ActionSpec:
     frame: str = "base_link"
     tip: str = "tool0"
     follows: str = ""
+    other_tips: tuple[str, ...] = ()
 
 
 NO_COMMAND = CommandSpec("none", "")  # of a contract without a robot
@@ -73,7 +81,7 @@ class Limits:
     """Bounds that the gate keeps.
 
     velocity [rad/s, m/s] and acceleration [rad/s^2, m/s^2]: one number, or one per joint name.
-    workspace: ((x_lo, x_hi), (y_lo, y_hi), (z_lo, z_hi)) of the tip in the action's frame [m].
+    workspace: ((x_lo, x_hi), (y_lo, y_hi), (z_lo, z_hi)) of each tip in the action's frame [m].
     wrench: largest force at the wrist [N]. quiet: hold after this long without a chunk [s].
     chunk_age: refuse chunks whose observation is older than this on arrival [s].
     """
@@ -153,6 +161,8 @@ class Contract:
             }
         a = self.action
         signature |= {"action.space": a.space, "action.names": list(a.names), "action.tip": a.tip}
+        if a.other_tips:
+            signature["action.other_tips"] = list(a.other_tips)
         if a.space == "ee_pose":
             signature["action.frame"] = a.frame
         if a.follows:

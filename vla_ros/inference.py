@@ -18,6 +18,9 @@ import numpy as np
 from vla_ros.action import NANOSECONDS, ActionChunk
 from vla_ros.contract import Contract
 from vla_ros.observation import Aligner, Observation
+from vla_ros.tokens import outdated
+
+PATIENCE = 5.0  # [s] for which lockstep, whose time stands still meanwhile, waits for an optional stream
 
 
 class Predictor(Protocol):
@@ -71,15 +74,22 @@ class Inference:
         self.policy = policy
         self.statistics = InferenceStatistics()
         self.reason = ""  # why the last chunk was empty; "" when it was not
+        self.without: dict[str, str] = {}  # optional streams that the last chunk was made without, and why
         self._sequence = 0
 
     def act(self, observation: Observation) -> ActionChunk:
-        """Return the next chunk: the policy's prediction, or an empty one if the observation is not valid."""
+        """Return the next chunk: the policy's prediction, or an empty one if the observation is not valid.
+
+        An optional stream that is missing or too old does not make it so: the policy masks it.
+        """
         self._sequence += 1
         self.statistics.ticks += 1
         task = str(observation.values.get("task", ""))
+        if unfit := outdated(observation.values, task):
+            observation = replace(observation, invalid={**unfit, **observation.invalid})
+        self.without = observation.masked
         if not observation.valid:
-            self.reason = "; ".join(f"{key}: {why}" for key, why in observation.invalid.items())
+            self.reason = "; ".join(f"{key}: {why}" for key, why in observation.lacking.items())
             self.statistics.held += 1
             return empty_chunk(self.contract, observation.stamp, task, self._sequence)
         started = time.perf_counter()
@@ -91,7 +101,7 @@ class Inference:
     def reset(self) -> None:
         """Start a new episode."""
         self.policy.reset()
-        self.reason = ""
+        self.reason, self.without = "", {}
 
 
 class ObservationFeed:
@@ -100,14 +110,21 @@ class ObservationFeed:
     def __init__(self, aligner: Aligner) -> None:
         self._aligner = aligner
         self._changed = threading.Condition()
+        self._given_up: set[str] = set()  # optional streams that lockstep no longer waits for
         self._due: int | None = None  # instant [ns] that somebody waits for: until then nobody need be woken
 
     def push(self, key: str, stamp: int, value: Any) -> None:
         """Add a sample; see `Aligner.push`."""
         with self._changed:
             self._aligner.push(key, stamp, value)
-            if self._due is None or self._has_reached(self._due):
+            self._given_up.discard(key)
+            if self._due is None or self._aligner.has_reached(self._due):
                 self._changed.notify_all()
+
+    def refuse(self, key: str, why: str) -> None:
+        """Remember that a sample of stream `key` was no good: the reason for holding tells."""
+        with self._changed:
+            self._aligner.refused[key] = why
 
     @property
     def epoch(self) -> int:
@@ -123,23 +140,28 @@ class ObservationFeed:
         """Wait until all streams have reached the instant `t` [ns], at most `timeout` seconds."""
         with self._changed:
             self._due = t
-            self._changed.wait_for(lambda: self._has_reached(t), timeout)
+            self._changed.wait_for(lambda: self._aligner.has_reached(t), timeout)
             self._due = None
 
-    def _has_reached(self, t: int) -> bool:
-        newest = self._aligner.reached
-        return newest is not None and newest >= t
-
-    def wait_complete(self, t: int, epoch: int, stopped: Callable[[], bool]) -> Observation | None:
+    def wait_complete(
+        self, t: int, epoch: int, stopped: Callable[[], bool], patience: float = PATIENCE
+    ) -> Observation | None:
         """Wait until nothing up to `t` [ns] is still on its way and return the observation at `t`.
 
-        Return None when stopped, or when the clock jumps back meanwhile (`epoch` is no longer the feed's).
+        An optional stream is waited for `patience` [s] of real time, then not again until it is heard. Return None
+        when stopped, or when the clock jumps back meanwhile (`epoch` is no longer the feed's).
         """
+        end = time.monotonic() + patience
         with self._changed:
             while not stopped() and self.epoch == epoch:
-                if self._aligner.complete(t):
+                late = self._aligner.late(t) - self._given_up
+                if late and late <= self._aligner.optional and time.monotonic() >= end:
+                    self._given_up |= late
+                    late = set()
+                if not late:
                     return self._aligner.align(t)
-                self._changed.wait(timeout=0.5)
+                left = end - time.monotonic()
+                self._changed.wait(timeout=min(0.5, left) if left > 0.0 else 0.5)
         return None
 
     def wake(self) -> None:

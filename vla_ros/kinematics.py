@@ -27,10 +27,12 @@ class Kinematics:
 
     A joint that does not move the tip (a gripper) may be among them and is passed through unchanged.
     `lower`, `upper` [rad or m], `velocity` [rad/s or m/s] and `effort` [Nm or N] are the URDF's limits.
-    Poses are [x y z qx qy qz qw] of the tip in the root frame.
+    Poses are [x y z qx qy qz qw] of the tip in the root frame. other_tips: of the robot's other arms; `arms` has a chain to each.
     """
 
-    def __init__(self, urdf_xml: str, joint_names: Sequence[str], tip: str = "tool0") -> None:
+    def __init__(
+        self, urdf_xml: str, joint_names: Sequence[str], tip: str = "tool0", other_tips: Sequence[str] = ()
+    ) -> None:
         try:
             full = pin.buildModelFromXML(urdf_xml)
         except (ValueError, RuntimeError) as error:
@@ -51,6 +53,7 @@ class Kinematics:
         self._keep_chain(full)
         home = np.clip(np.zeros(len(joint_names)), self.lower, self.upper)
         self._home_quaternion = self._quaternion(self.forward(home))
+        self.arms: tuple[Kinematics, ...] = (self, *(Kinematics(urdf_xml, joint_names, other) for other in other_tips))
 
     @classmethod
     def of(cls, contract: Contract) -> Kinematics:
@@ -59,12 +62,13 @@ class Kinematics:
             raise ContractError(f"{contract.source}: has no robot: its actions follow '{contract.action.follows}'")
         urdf = load_urdf(contract.urdf)
         check_joints(contract, movable_joints(urdf))
-        return cls(urdf, contract.joint_names, contract.action.tip)
+        return cls(urdf, contract.joint_names, contract.action.tip, contract.action.other_tips)
 
     @property
     def tip_joints(self) -> tuple[str, ...]:
-        """Those of `joint_names` that move the tip; the others are grippers and the like."""
-        return tuple(self.joint_names[i] for i in self._chain)
+        """Those of `joint_names` that move a tip; the others are grippers and the like."""
+        moving = {i for arm in self.arms for i in arm._chain}
+        return tuple(self.joint_names[i] for i in sorted(moving))
 
     def forward(self, q: npt.ArrayLike) -> Array:
         """Return T_root_tip, 4 x 4, at the joint positions `q` [N]."""

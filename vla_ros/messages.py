@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from vla_ros.action import NANOSECONDS
 from vla_ros.contract import POSITION_SUFFIX, StreamSpec
+from vla_ros.contract_spec import TOKENS
 from vla_ros.errors import ObservationError, unknown_name
+from vla_ros.tokens import tokens_from_message
 
 Decoder = Callable[[Any], "tuple[int, Any]"]
 
@@ -40,8 +42,8 @@ TYPES = {
 
 
 def type_name(kind: str, topic: str = "") -> str:
-    """Return the ROS type of a kind of stream; a topic ending in ``compressed`` has CompressedImages."""
-    if kind in ("image", "depth") and topic.endswith("compressed"):
+    """Return the ROS type of a kind of stream; a topic ending in ``compressed`` or ``/tokens`` has CompressedImages."""
+    if topic.endswith(TOKENS) or (kind in ("image", "depth") and topic.endswith("compressed")):
         return "sensor_msgs/msg/CompressedImage"
     if kind not in TYPES:
         raise ObservationError(unknown_name("kind of stream", kind, TYPES))
@@ -61,6 +63,8 @@ def decoder_for(spec: StreamSpec, now: Callable[[], int] | None = None) -> Decod
     """
     if spec.kind == "text":
         return lambda message: (now() if now else 0, str(message.data))
+    if spec.is_tokens:
+        return lambda message: (from_time(message.header.stamp), tokens_from_message(message))
     decode: dict[str, Callable[[Any], Any]] = {
         "image": rgb_from_message,
         "depth": depth_from_message,

@@ -15,11 +15,12 @@ def register(app: typer.Typer, bench: typer.Typer, calibrate: typer.Typer) -> No
     """Add the commands, each to its group."""
     app.command("teleop")(teleop)
     bench.command("teleop")(bench_teleop)
+    bench.command("taught")(bench_taught)
     calibrate.command("leader")(calibrate_leader)
 
 
 def teleop(
-    device: Annotated[str, typer.Option(help="address of the device, or 'keyboard' for this terminal")] = "",
+    device: Annotated[str, typer.Option(help="its address, 'keyboard' for this terminal, or left=...,right=...")] = "",
     show: Annotated[bool, typer.Option("--list", help="name the devices, and the serial ports that are here")] = False,
     contract: ContractName = "tabletop_arm",
     task: str = "pick_place",
@@ -62,6 +63,32 @@ def bench_teleop(
     from vla_ros.ros.bench_teleop import teleop as run
 
     run(seconds, device, contract)
+
+
+def bench_taught(
+    output: Annotated[Path, typer.Option(help="folder for demonstrations, checkpoint and report")],
+    device: Annotated[
+        str, typer.Option(help="emulated device in the scripted operator's hand: dynamixel, feetech, ...")
+    ] = "",
+    task: str = "pick_place",
+    episodes: Annotated[int, typer.Option(help="demonstrations")] = 100,
+    seed: Annotated[int, typer.Option(help="of the first demonstration")] = 0,
+    policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act_small",
+    steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,
+    trials: Annotated[int, typer.Option(help="to evaluate in lockstep")] = 40,
+    contract: ContractName = "tabletop_arm",
+    dataset: Annotated[
+        Path | None, typer.Option(help="demonstrations made otherwise, instead of any by DEVICE")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with what OUTPUT holds")] = False,
+) -> None:
+    """Teach through a device, train on that alone, evaluate: does it record what training needs?"""
+    from vla_ros.ros.bench_taught import WANTED, Teaching
+    from vla_ros.ros.bench_taught import taught as run
+
+    setting = Teaching(device, output, task, episodes, seed, policy, steps, trials, contract, dataset, resume)
+    report = run(setting, lambda line: print(line, flush=True))
+    raise typer.Exit(0 if report.successes >= WANTED * trials else 1)
 
 
 def calibrate_leader(

@@ -18,7 +18,7 @@ class WorkspaceGuard:
     path.
 
     box: ((x_lo, x_hi), (y_lo, y_hi), (z_lo, z_hi)) in the kinematics' root frame [m]; None permits
-    everything. A tip that starts outside may move, but not further out.
+    everything. A tip that starts outside may move, but not further out. Of a robot of several arms all tips are watched.
     """
 
     def __init__(
@@ -28,11 +28,8 @@ class WorkspaceGuard:
         self._box: FloatArray | None = None if box is None else np.array(box, dtype=np.float64)  # [3, 2]
 
     def outside(self, q: FloatArray) -> float:
-        """Return how far outside the box the tip is [m], 0 inside."""
-        if self._box is None:
-            return 0.0
-        tip = self._kinematics.forward(q)[:3, 3]
-        return max(0.0, float(np.maximum(self._box[:, 0] - tip, tip - self._box[:, 1]).max()))
+        """Return how far outside the box the tip is [m], 0 inside; of several, the one that is furthest out."""
+        return max(self._tip_outside(arm, q) for arm in self._kinematics.arms)
 
     def permits(self, before: Setpoint, after: Setpoint) -> bool:
         """Return whether the setpoint `after` may follow `before`."""
@@ -52,6 +49,13 @@ class WorkspaceGuard:
         """Return the target `q` [N], changed so that the tip is at the nearest point of the box if it was
         outside.
         """
-        if self.outside(q) <= 0.0:
-            return q
-        return self._kinematics.step_towards(q, self.clamp(self._kinematics.pose(q)), 1.0)
+        for arm in self._kinematics.arms:
+            if self._tip_outside(arm, q) > 0.0:
+                q = arm.step_towards(q, self.clamp(arm.pose(q)), 1.0)
+        return q
+
+    def _tip_outside(self, arm: Kinematics, q: FloatArray) -> float:
+        if self._box is None:
+            return 0.0
+        tip = arm.forward(q)[:3, 3]
+        return max(0.0, float(np.maximum(self._box[:, 0] - tip, tip - self._box[:, 1]).max()))

@@ -18,7 +18,7 @@ from vla_ros.policy.native import NativePolicy
 
 def save(folder: Path) -> NativePolicy:
     policy = build()
-    save_checkpoint(folder, policy.config, policy.contract, policy.model.state_dict(), policy._normaliser, {"seed": 3})
+    save_checkpoint(folder, policy.config, policy.contract, policy.model.state_dict(), policy.normaliser, {"seed": 3})
     return policy
 
 

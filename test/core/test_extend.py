@@ -38,7 +38,7 @@ def picture(wrist: bool = False, touch: bool = False) -> Contract:
 def trained(folder: Path, text: str = BLIND, contract: Contract | None = None):
     policy = build(text, contract or picture())
     save_checkpoint(
-        folder, policy.config, policy.contract, policy.model.state_dict(), policy._normaliser, {"seed": 3}, {"steps": 5}
+        folder, policy.config, policy.contract, policy.model.state_dict(), policy.normaliser, {"seed": 3}, {"steps": 5}
     )
     return policy
 
@@ -92,7 +92,7 @@ def test_an_encoder_with_pretrained_weights_is_added_to_one_that_has_files_of_it
     text = BLIND.replace("type: bytes, hidden: 16", f"type: byte_pairs, vocabulary: {tmp_path}/hub/vocabulary.json")
     policy = build(text, picture())
     save_checkpoint(
-        tmp_path / "a", policy.config, policy.contract, policy.model.state_dict(), policy._normaliser, {}, {},
+        tmp_path / "a", policy.config, policy.contract, policy.model.state_dict(), policy.normaliser, {}, {},
         policy.model.assets(),
     )  # fmt: skip
     config = tmp_path / "a/config.yaml"

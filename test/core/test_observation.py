@@ -148,12 +148,12 @@ def test_alignment_never_uses_a_sample_from_after_the_instant(stamps, at):
         assert IMAGE in observation.invalid
 
 
-def test_complete_waits_for_every_sample_that_is_due(aligner):
+def test_a_stream_is_late_until_the_newest_sample_due_has_come(aligner):
     fill(aligner, until_ms=100)
     aligner.push(IMAGE, 120 * MS, pixel(1))
-    assert aligner.complete(100 * MS)
-    assert aligner.complete(109 * MS)
-    assert not aligner.complete(110 * MS)
+    assert aligner.late(100 * MS) == set()
+    assert aligner.late(109 * MS) == set()
+    assert aligner.late(110 * MS) == {STATE, WRENCH}
 
 
 def test_a_clock_that_jumps_back_empties_the_buffers_but_keeps_the_instruction(aligner):

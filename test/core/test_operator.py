@@ -29,7 +29,7 @@ def test_it_reaches_whatever_the_scene(worlds: dict[str, World]) -> None:
     assert all(results)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ("reach", "pick_place"))
 def test_it_goes_for_the_colour_that_the_instruction_names(worlds: dict[str, World], task: str) -> None:
     for colour in COLOURS:
         trial = operate(worlds[task], 42, f"now the {colour} one")

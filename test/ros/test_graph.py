@@ -95,3 +95,19 @@ def test_the_launch_file_starts_the_same_nodes(monkeypatch: pytest.MonkeyPatch):
         assert getattr(entity, "description", "described") != ""
         started += entity.visit(context) or []
     assert [node.node_executable for node in started if hasattr(node, "node_executable")] == names()
+
+
+def test_the_launch_file_of_teleoperation_hands_on_what_the_other_one_takes():
+    def arguments(file: Path) -> list[str]:
+        tree = ast.parse(file.read_text())
+        named = next(
+            node.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "ARGUMENTS"
+        )
+        assert isinstance(named, ast.Dict)
+        return [ast.literal_eval(key) for key in named.keys if key is not None]
+
+    teleop = arguments(ROOT / "launch" / "teleop.launch.py")
+    assert {"device", "mode", "checkpoint", "record"} <= set(teleop)
+    assert {"teleop", "source", "intervention", *teleop} <= set(arguments(LAUNCH))

@@ -106,9 +106,10 @@ class Watch:
 
 
 @contextmanager
-def acting_graph(contract: str, simulated: str = "") -> Iterator[Graph]:
-    """Bring up the shipped policy driving the simulated arm, which publishes as the contract `simulated` says."""
-    specs = bring_up(contract=contract, task="pick_place", seed=4, checkpoint=str(share_path(SHIPPED)), source="policy")
+def acting_graph(contract: str, simulated: str = "", checkpoint: Path | None = None) -> Iterator[Graph]:
+    """Bring up a policy driving the simulated arm, which publishes as the contract `simulated` says."""
+    policy = str(checkpoint or share_path(SHIPPED))
+    specs = bring_up(contract=contract, task="pick_place", seed=4, checkpoint=policy, source="policy")
     if simulated:
         specs = [
             replace(spec, parameters={**spec.parameters, "contract": simulated}) if spec.name == "mujoco_node" else spec
@@ -139,6 +140,57 @@ def test_a_camera_that_stops_makes_the_arm_hold_and_diagnostics_name_it(ros: Ros
         ros.wait_for(watch.still, 30, "commands without motion")
         ros.node.create_subscription(Image, "/front_camera/color/image_raw", publisher.publish, SENSOR)
         ros.wait_for(lambda: watch.last("gate_node") == "active", 60, "the policy driving again")
+
+
+def test_an_optional_pad_that_stops_is_masked_and_used_again_and_a_needed_camera_makes_the_arm_hold(
+    ros: RosTest, tmp_path: Path
+) -> None:
+    from sensor_msgs.msg import Image
+    from trajectory_msgs.msg import JointTrajectory
+
+    from vla_ros.ros.qos import COMMAND, SENSOR
+
+    real = {"observation.images.front": "/front_camera/color/image_raw", "observation.tactile.left": "/left_pad/taxels"}
+    topics: dict[str, object] = {f"observation/{key}/topic": f"/relayed{topic}" for key, topic in real.items()}
+    contract = changed_contract(tmp_path, topics, str(patient_contract(tmp_path)))
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(share_path(SHIPPED), checkpoint)
+    config = (checkpoint / "config.yaml").read_text()
+    (checkpoint / "config.yaml").write_text(config.replace("optional: []", "optional: [observation.tactile.left]"))
+    relays = {}
+
+    def relay(topic: str) -> None:
+        publisher = ros.node.create_publisher(Image, f"/relayed{topic}", COMMAND)
+        relays[topic] = ros.node.create_subscription(Image, topic, publisher.publish, SENSOR)
+
+    camera, pad = real.values()
+    relay(camera)
+    relay(pad)
+    watch = Watch(ros)
+
+    chunks = ros.collect(JointTrajectory, "/policy/chunk", 100)
+
+    def driving() -> bool:
+        new = any(chunk.points for chunk in chunks[count[0] :]) and len(watch.commands) > count[1]
+        return new and watch.last("gate_node") == "active"
+
+    with acting_graph(str(contract), "tabletop_arm", checkpoint):
+        count = (0, 0)
+        ros.wait_for(lambda: driving() and watch.last("policy_node") == "acting", 120, "the policy driving")
+        ros.node.destroy_subscription(relays[pad])
+        ros.wait_for(lambda: watch.last("policy_node").startswith("acting without"), 60, "the pad being masked")
+        assert "observation.tactile.left" in watch.last("policy_node") and "/relayed/left_pad" in watch.last(
+            "policy_node"
+        )
+        count = (len(chunks), len(watch.commands))
+        ros.wait_for(driving, 60, "the policy driving without the pad")
+        assert watch.last("policy_node").startswith("acting without")
+        relay(pad)
+        ros.wait_for(lambda: watch.last("policy_node") == "acting", 60, "the pad being used again")
+        ros.node.destroy_subscription(relays[camera])
+        ros.wait_for(lambda: watch.last("gate_node").startswith("hold"), 60, "the gate holding")
+        ros.wait_for(lambda: "/relayed/front_camera" in watch.last("policy_node"), 60, "diagnostics naming the camera")
+        ros.wait_for(watch.still, 60, "commands without motion")
 
 
 def test_a_policy_says_its_chunk_again_until_it_has_the_next(ros: RosTest, tmp_path: Path) -> None:

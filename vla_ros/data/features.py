@@ -121,6 +121,11 @@ def dataset_features(
 
 
 def _stream_feature(stream: StreamSpec, contract: Contract, infos: Mapping[str, Mapping[str, Any]]) -> Feature:
+    if stream.is_tokens:
+        raise DatasetError(
+            f"'{stream.key}' comes as tokens ({stream.topic}): a dataset holds what a sensor saw, not what an encoder made "
+            "of it; record with a contract that names the sensor's own topic"
+        )
     if stream.kind not in infos:
         names = {"joints": stream.names, "wrench": WRENCH_NAMES, "pose": POSE_AXES}.get(stream.kind)
         return Feature("float32", stream.value_shape, names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,14 @@ class Driver(Protocol[T]):
 
     def close(self) -> None:
         """Let the device go; harmless when it is not open."""
+
+
+@runtime_checkable
+class Served(Protocol):
+    """A driver to which the device connects by itself: its server stays up between `close` and the next `open`."""
+
+    def end(self) -> None:
+        """Stop the server; harmless when there is none."""
 
 
 class ForceTorqueDriver(Driver[npt.NDArray[np.float64]], Protocol):

@@ -17,9 +17,11 @@ PARSERS: dict[str, str] = {
     "ati settings page": "vla_ros.drivers.netft:page_case",
     "axia record": "vla_ros.drivers.netft:axia_case",
     "ft300 stream": "vla_ros.drivers.ft300:fuzz_case",
+    "natnet packet": "vla_ros.drivers.natnet:fuzz_case",
     "netft record": "vla_ros.drivers.netft:netft_case",
     "onrobot record": "vla_ros.drivers.onrobot:onrobot_case",
     "paxini stream": "vla_ros.drivers.paxini:fuzz_case",
+    "webxr message": "vla_ros.drivers.webxr:fuzz_case",
     "xela message": "vla_ros.drivers.xela:fuzz_case",
 }
 LONGEST = 400  # [bytes] of a packet of random bytes

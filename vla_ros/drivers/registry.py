@@ -35,11 +35,15 @@ DRIVERS: dict[str, dict[str, str]] = {
         "paxini": "vla_ros.drivers.paxini:PaxiniDriver",
         "xela": "vla_ros.drivers.xela:XelaDriver",
     },
+    "tracker": {
+        "natnet": "vla_ros.drivers.natnet:NatNet",
+        "webxr": "vla_ros.drivers.webxr:WebXr",
+    },
 }
 
 
 def make_driver(kind: str, address: str) -> Driver[Any]:
-    """Return the driver of the device at `address`, not yet open. kind: camera, force_torque or tactile.
+    """Return the driver of the device at `address`, not yet open. kind: camera, force_torque, tactile or tracker.
 
     Raises DeviceError naming the valid devices or options.
     """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from vla_ros.drivers.base import Driver, Reading
+from vla_ros.drivers.base import Driver, Reading, Served
 from vla_ros.drivers.clock import DeviceClock
 from vla_ros.errors import DeviceError
 
@@ -90,6 +90,8 @@ class SensorStream(Generic[T]):
         if self._thread is not None:
             self._thread.join(timeout=10.0)
             self._thread = None
+        if isinstance(self.driver, Served):
+            self.driver.end()
 
     def _guarded(self) -> None:
         try:

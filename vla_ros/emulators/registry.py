@@ -17,10 +17,12 @@ EMULATORS: dict[str, str] = {
     "ft300": "vla_ros.emulators.ft300:Ft300Emulator",
     "gelsight": "vla_ros.emulators.gel:GelEmulator",
     "mjpeg": "vla_ros.emulators.mjpeg:MjpegCamera",
+    "natnet": "vla_ros.emulators.natnet:NatNetEmulator",
     "netft": "vla_ros.emulators.netft:NetFtEmulator",
     "onrobot": "vla_ros.emulators.onrobot:OnRobotEmulator",
     "paxini": "vla_ros.emulators.paxini:PaxiniEmulator",
     "rtsp": "vla_ros.emulators.rtsp:RtspCamera",
+    "webxr": "vla_ros.emulators.webxr:WebXrEmulator",
     "xela": "vla_ros.emulators.xela:XelaEmulator",
 }
 

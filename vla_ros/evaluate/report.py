@@ -29,6 +29,19 @@ def wilson_interval(successes: int, trials: int, z: float = Z_95) -> tuple[float
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
+def difference_interval(a: int, of_a: int, b: int, of_b: int) -> tuple[float, float]:
+    """Return the 95% interval of the difference of two proportions, a / of_a - b / of_b, in [-1, 1].
+
+    R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in Medicine 17
+    (1998), method 10: from the two Wilson intervals.
+    """
+    if not of_a or not of_b:
+        return -1.0, 1.0
+    p, q = a / of_a, b / of_b
+    (low_a, high_a), (low_b, high_b) = wilson_interval(a, of_a), wilson_interval(b, of_b)
+    return p - q - math.hypot(p - low_a, high_b - q), p - q + math.hypot(high_a - p, q - low_b)
+
+
 @dataclass(frozen=True)
 class Trial:
     """One trial: replay it with its seed. seconds: of the trial's time until it was decided."""

@@ -56,9 +56,14 @@ class ActionModel(nn.Module):
         shape = DecoderShape(config.width, config.chunk, actions, contract.state.shape[0])
         self.decoder = DECODERS.get(config.decoder)(config.decoder.settings, shape)
 
-    def features(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> TokenGroup:
-        """Return the backbone's features of a batch."""
-        return self._features(inputs, present)[0]
+    def features(
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor] | None = None,
+        tokens: Mapping[str, Tensor] | None = None,
+    ) -> TokenGroup:
+        """Return the backbone's features of a batch; tokens: as of `sample`."""
+        return self._features(inputs, present, tokens)[0]
 
     def loss(
         self,
@@ -76,14 +81,31 @@ class ActionModel(nn.Module):
             terms["loss"] = terms["loss"] + self.goal_weight * terms["goal"]
         return terms
 
-    def sample(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return normalised actions, float32 [B, H, D]."""
-        return self.decoder.sample(self.features(inputs))
+    def sample(self, inputs: Mapping[str, Tensor], tokens: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return normalised actions, float32 [B, H, D].
+
+        tokens: of streams that were encoded elsewhere (see `tokens_of`), float [B, T, width], in place of their inputs.
+        """
+        return self.decoder.sample(self.features(inputs, tokens=tokens))
+
+    def tokens_of(self, key: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return what stream `key`'s encoder makes of its input, [B, T, width], steered by the text where that is given."""
+        condition: Tensor | None = None
+        if self.text is not None and self.text in inputs:
+            condition = self.encoder_of(self.text).encode(inputs[self.text]).pooled
+        return self.encoder_of(key).encode(inputs[key], condition).tokens
+
+    def encoder_of(self, key: str) -> Encoder:
+        """Return a stream's encoder."""
+        return _encoder(self.encoders[module_name(key)])
 
     def _features(
-        self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor] | None,
+        tokens: Mapping[str, Tensor] | None = None,
     ) -> tuple[TokenGroup, Tensor | None]:
-        groups = self._encode(inputs, present)
+        groups = self._encode(inputs, present, tokens or {})
         goal: Tensor | None = None
         if self.goal is not None:
             seen = [self._summary(groups.get(key), inputs) for key in self.seen]
@@ -103,12 +125,17 @@ class ActionModel(nn.Module):
         mean = (group.tokens * weight).sum(dim=1) / count.clamp(min=1.0)
         return torch.where(count > 0, mean, self.absent.to(mean.dtype))
 
-    def _encode(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None) -> dict[str, TokenGroup]:
+    def _encode(
+        self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None, tokens: Mapping[str, Tensor]
+    ) -> dict[str, TokenGroup]:
         here = present or {}
         streams = {key: Companion(value, here.get(key)) for key, value in inputs.items()}
         groups: dict[str, TokenGroup] = {}
         condition: Tensor | None = None
         for number, key in enumerate(self.keys):
+            if key in tokens:
+                groups[key] = TokenGroup(tokens[key] + self.types[number])
+                continue
             if key not in inputs:
                 continue
             encoder = _encoder(self.encoders[module_name(key)])

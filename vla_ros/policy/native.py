@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -15,6 +18,7 @@ from vla_ros.policy.model import ActionModel
 from vla_ros.policy.normaliser import Normaliser
 from vla_ros.policy.preprocess import Preprocess, batch_of_one
 from vla_ros.policy.targets import Anchors, Targets
+from vla_ros.tokens import Tokens
 
 ACTION = "action"
 
@@ -34,8 +38,8 @@ class NativePolicy:
         self.model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self._contract = contract
         self._device = device
-        self._normaliser = normaliser.to(device)
-        self._preprocess = Preprocess(config, contract, self._normaliser)
+        self.normaliser = normaliser.to(device)
+        self._preprocess = Preprocess(config, contract, self.normaliser)
         self._targets = Targets(config.targets, contract).to(device)
         self._anchors = Anchors(config.targets, contract)
         self._sequence = 0
@@ -51,7 +55,7 @@ class NativePolicy:
         keys = tuple(s.key for s in self._preprocess.streams)
         return Capabilities(
             inputs=keys,
-            optional=tuple(k for k in keys if k in self._preprocess.optional),
+            optional=tuple(k for k in keys if k in self._preprocess.optional and k != self._contract.state.key),
             space=self._contract.action.space,
             chunk=self.config.chunk,
             dt=1.0 / self._contract.rate,
@@ -59,13 +63,18 @@ class NativePolicy:
             relative=self._targets.relative,
         )
 
+    def tensors(self, values: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Return the network's inputs, a batch of one, for the values of some streams."""
+        steps = self._preprocess.array_steps
+        return self._preprocess.tensors(batch_of_one({k: steps[k](v) for k, v in values.items()}, self._device))
+
     def reset(self) -> None:
         """Begin a new trial: chunks are numbered from zero. The network itself keeps nothing between
         observations."""
         self._sequence = 0
 
     def predict(self, observation: Observation) -> ActionChunk:
-        """Return the chunk for an observation.
+        """Return the chunk for an observation, whose streams may come as tokens (see `vla_ros.policy.edge`).
 
         Raises ObservationError if a needed stream is missing or invalid.
         """
@@ -77,7 +86,12 @@ class NativePolicy:
         anchors = torch.from_numpy(self._anchors(lambda key: np.asarray(observation.values[key])[None]))
         with torch.inference_mode():
             inputs = self._preprocess.tensors(batch_of_one(arrays, self._device))
-            targets = self._normaliser.restore(ACTION, self.model.sample(inputs))
+            tokens = {
+                key: torch.from_numpy(value.values).to(self._device).unsqueeze(0)
+                for key, value in observation.values.items()
+                if isinstance(value, Tokens) and key not in observation.invalid
+            }
+            targets = self.normaliser.restore(ACTION, self.model.sample(inputs, tokens))
             actions = self._targets.decode(targets, anchors.to(self._device))
         values = actions[0].double().cpu().numpy()
         self._sequence += 1

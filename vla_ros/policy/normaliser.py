@@ -62,6 +62,10 @@ class Normaliser:
         """Return the standard deviation of `key`, in its physical unit."""
         return self._get(key)[1]
 
+    def statistics(self, key: str) -> tuple[Tensor, ...]:
+        """Return mean and standard deviation of `key`; nothing for a key that is not normalised."""
+        return self._stats.get(key, ())
+
     def save(self, path: Path) -> None:
         """Write safetensors with keys ``<key>.mean`` and ``<key>.std``."""
         tensors = {

@@ -19,6 +19,7 @@ from vla_ros.contract import Contract, StreamSpec
 from vla_ros.errors import ObservationError, PolicyError
 from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.normaliser import Normaliser
+from vla_ros.tokens import Tokens
 
 ArrayStep = Callable[[Any], npt.NDArray[Any]]
 TensorStep = Callable[[Tensor], Tensor]
@@ -96,7 +97,7 @@ class Preprocess:
 
     def arrays(self, values: Mapping[str, Any], invalid: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
         """Return the array steps' results for one observation's values, without the optional streams it
-        lacks.
+        lacks and those that come as tokens.
 
         Raises ObservationError naming a stream that is needed and missing or invalid.
         """
@@ -106,7 +107,8 @@ class Preprocess:
                 if key in self.optional:
                     continue
                 raise ObservationError(f"the policy needs '{key}': {invalid.get(key, 'absent from the observation')}")
-            out[key] = step(values[key])
+            if not isinstance(values[key], Tokens):
+                out[key] = step(values[key])
         return out
 
     def tensors(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from vla_ros.ros.recording import Recording
 from vla_ros.ros.trials import TrialDriver
 from vla_ros.ros.up import Graph
 from vla_ros.sim.tasks import get_task
+from vla_ros.teleop.registry import SCRIPTED
 from vla_ros.terminal.cues import NONE, Cues
 from vla_ros.terminal.keys import DISCARD, HELP, QUIT, RERECORD, Keys
 from vla_ros.terminal.progress import Progress
@@ -35,7 +36,8 @@ class Collection:
     """What to collect.
 
     Attempt i has seed + i; with `resume`, what `output` holds counts and its seeds are skipped. policy: the checkpoint
-    of a policy that drives, and that the operator corrects; "" for the operator alone.
+    of a policy that drives, and that the operator corrects; "" for the operator alone. device: whose hand leads: the scripted
+    operator's joints, or an emulated device that it moves (`vla_ros.teleop.hands`).
     """
 
     task: str
@@ -47,6 +49,7 @@ class Collection:
     resume: bool = False
     raw: bool = False
     policy: str = ""
+    device: str = SCRIPTED
 
 
 @dataclass
@@ -75,6 +78,7 @@ def collect(
     cues: str = NONE,
     countdown: int = 0,
     policy: str = "",
+    device: str = SCRIPTED,
 ) -> Outcome:
     """Record `episodes` successful demonstrations into the dataset `output`, which is appended to if it
     exists.
@@ -85,7 +89,7 @@ def collect(
     task that are there already count, and the seeds go on after the last one tried. Raises VlaRosError when
     the graph dies or stands still, or when fewer than half of the attempts succeed.
     """
-    setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume, raw, policy)
+    setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume, raw, policy, device)
     console = console or Console()
     limit = get_task(task).time_limit
     ledger = Ledger(setting.output, task)
@@ -99,7 +103,7 @@ def collect(
         contract=contract,
         task=task,
         seed=next_seed,
-        teleop="scripted",
+        teleop=device,
         record=str(setting.output),
         lockstep=lockstep,
         raw=raw,

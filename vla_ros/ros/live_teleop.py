@@ -28,12 +28,16 @@ from vla_ros.ros.params import declare
 from vla_ros.teleop.clutch import ClutchSettings
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.operation import Operation, OperationSettings
+from vla_ros.teleop.paired import PairedLeaders
+from vla_ros.teleop.servo_arm import ServoArm
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
 
 WATCH_PERIOD = 0.05  # [s] in which a device that has gone quiet is noticed
 SETPOINT_FRESH = 100_000_000  # [ns] the gate's setpoint says better than the joints where the arm is being sent
 ME = "teleop"  # among the gate's sources
+TROUBLE = "/teleop/trouble"  # why a device that had the arm made it hold: the recorder notes it of the running episode
+LiveDevice = StreamedLeader | TopicLeader | PairedLeaders
 
 
 class LiveTeleop:
@@ -47,7 +51,7 @@ class LiveTeleop:
         node: ManagedNode,
         contract: Contract,
         kinematics: Kinematics,
-        device: StreamedLeader | TopicLeader,
+        device: LiveDevice,
         publish: Callable[[ActionChunk], None],
         period: float,
         points: int,
@@ -56,8 +60,13 @@ class LiveTeleop:
         self._lock = threading.Lock()
         self._problem, self._setpoint_at = "no sample yet", 0
         self._followed = False  # by the gate
+        self._told: frozenset[str] = frozenset()  # the device's warnings that have made the arm hold
+        self._trouble = node.create_publisher(String, TROUBLE, qos.reliable(10))
         leader = leader_kinematics(node)
         self._operation = Operation(contract, kinematics, self._settings(), leader, period, points)
+        joints = not isinstance(device, StreamedLeader) or isinstance(device.driver, ServoArm)
+        if (leader is not None or not joints) and contract.action.space == "joint_position":
+            self._operation.expect_poses()
         if node.get_parameter("clutch").value:
             self._operation.clutch.take()
         self._subscribe()
@@ -70,13 +79,16 @@ class LiveTeleop:
     def status(self) -> tuple[int, str, dict[str, str]]:
         """Return level, text and figures for diagnostics."""
         clutch, values = self._operation.clutch, {"clutch": "engaged" if self._operation.clutch.engaged else "open"}
-        flags: tuple[str, ...] = ()
-        if isinstance(self._device, StreamedLeader):
-            flags = self._device.statistics.flags
-            values |= self._device.statistics.summary()
+        for mark, leader in leaders_of(self._device):
+            if isinstance(leader, StreamedLeader):
+                values |= {f"{mark}{name}": value for name, value in leader.statistics.summary().items()}
         if self._problem:
             return ERROR, self._problem, values
-        told = [*flags, *([] if clutch.engaged else [clutch.reason or "the arm is not followed"])]
+        with self._lock:
+            values |= self._operation.retargeting.summary()
+            missed = self._operation.retargeting.problem
+        told = [*self._flags(), *([] if clutch.engaged else [clutch.reason or "the arm is not followed"])]
+        told += [missed] if missed else []
         return (WARN, "; ".join(told), values) if told else (OK, "leading", values)
 
     def _settings(self) -> OperationSettings:
@@ -123,8 +135,9 @@ class LiveTeleop:
         if self._contract.action.space == "joint_position":
             node.create_subscription(JointTrajectory, "/gate/action", on_action, qos.reliable(10))
         node.create_subscription(String, "/gate/source", on_source, qos.LATCHED)
-        if isinstance(self._device, TopicLeader):
-            self._hear(self._device)
+        for _, leader in leaders_of(self._device):
+            if isinstance(leader, TopicLeader):
+                self._hear(leader)
 
     def _hear(self, device: TopicLeader) -> None:
         def on_leader(message: JointState) -> None:
@@ -138,37 +151,61 @@ class LiveTeleop:
         if not self._node.active:
             return
         with self._lock:
+            clutch = self._operation.clutch
             if not self._followed:
-                self._operation.clutch.slip()
+                clutch.slip()
+            lost = clutch.lost
             try:
                 chunk, problem = self._operation.act(sample), ""
             except DeviceError as error:
                 chunk, problem = self._operation.hold(sample.stamp, str(error)), str(error)
             self._publish(chunk)
             self._problem = problem
+            self._mark(lost)
 
     def _on_change(self, problem: str) -> None:
         if problem:
             self._node.get_logger().error(problem)
             self._stop(problem)
         else:
+            self._told = frozenset()
             again = "; take the clutch again" if self._operation.clutch.lost else ""
             self._node.get_logger().info(f"the device's samples come{again}")
 
     def _watch(self) -> None:
-        """Say "hold" while the device is quiet."""
+        """Say "hold" while the device is quiet, and once when it warns of itself: low voltage, overload."""
         try:
             self._device.read()
         except DeviceError as error:
             self._stop(str(error), lost=self._device.lost)
+            return
+        flags = frozenset(self._flags())
+        if fresh := flags - self._told:
+            self._told |= fresh
+            text = "; ".join(sorted(fresh))
+            self._node.get_logger().error(text)
+            self._stop(text)
+
+    def _flags(self) -> list[str]:
+        """Return what the device's servos warn of."""
+        streams = [(mark, leader) for mark, leader in leaders_of(self._device) if isinstance(leader, StreamedLeader)]
+        return [f"{mark}{flag}" for mark, leader in streams for flag in leader.statistics.flags]
 
     def _stop(self, why: str, lost: bool = True) -> None:
         """Hold the arm; a device that is merely late goes on by itself, one that is lost does not."""
         with self._lock:
+            before = self._operation.clutch.lost
             if self._node.active:
                 now = self._node.stamp()
                 self._publish(self._operation.hold(now, why) if lost else self._operation.pause(now))
             self._problem = why
+            self._mark(before)
+
+    def _mark(self, lost: bool) -> None:
+        """Tell the recorder when the clutch has opened by itself. lost: whether it had before."""
+        clutch = self._operation.clutch
+        if clutch.lost and not lost:
+            self._trouble.publish(String(data=clutch.reason))
 
     def _on_clutch(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._set_clutch(request.data)
@@ -195,6 +232,13 @@ class LiveTeleop:
                 clutch.take()
             else:
                 clutch.release()
+
+
+def leaders_of(device: LiveDevice) -> list[tuple[str, StreamedLeader | TopicLeader]]:
+    """Return a device's leaders, with what tells one of several from the others, "left: ", else ""."""
+    if isinstance(device, PairedLeaders):
+        return [(f"{side}: ", leader) for side, leader in device.leaders.items()]
+    return [("", device)]
 
 
 def leader_kinematics(node: ManagedNode) -> Kinematics | None:

@@ -23,7 +23,6 @@ from vla_ros.sim.pacing import CAMERA_EVERY, CONTROL_EVERY, GATE_EVERY
 from vla_ros.sim.render import Snapshot
 from vla_ros.sim.world import World
 
-SIDES = ("left", "right")
 ACKNOWLEDGED = Duration(
     seconds=5
 )  # a latched sample of depth 1 is acknowledged in milliseconds, if not by a node that died
@@ -31,14 +30,16 @@ COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.7, 0.2), "blue": (0.1, 0.2, 
 
 
 class SimulatedSensors:
-    """The `Outputs` of a runner on the topics of the contract.
+    """The `Outputs` of a runner on the topics of the contract. cameras, pads: the world's, by short names.
 
     lockstep: what has been published is kept for whoever joins later, who else would make time stand still.
     """
 
-    def __init__(self, node: Node, contract: Contract, cameras: tuple[str, ...], lockstep: bool) -> None:
+    def __init__(
+        self, node: Node, contract: Contract, cameras: tuple[str, ...], pads: tuple[str, ...], lockstep: bool
+    ) -> None:
         self._node = node
-        self._body = _Body(node, contract, lockstep)
+        self._body = _Body(node, contract, pads, lockstep)
         self._cameras = _Cameras(node, contract, cameras, lockstep)
         text = next((stream.topic for stream in contract.streams("text")), "/instruction")
         self._words = node.create_publisher(String, text, qos.LATCHED)
@@ -69,7 +70,7 @@ class SimulatedSensors:
 class _Body:
     """Publishes joint states, wrench, taxels, object poses, task status and the clock, each at its rate."""
 
-    def __init__(self, node: Node, contract: Contract, lockstep: bool) -> None:
+    def __init__(self, node: Node, contract: Contract, pads: tuple[str, ...], lockstep: bool) -> None:
         self._always = lockstep  # for who joins later
         self._tool = next((stream.frame for stream in contract.streams("wrench") if stream.frame), "tool0")
         topic = _topics(contract)
@@ -78,7 +79,7 @@ class _Body:
         self._wrench = node.create_publisher(WrenchStamped, topic.get("observation.wrench.tool", "/tool/wrench"), fast)
         self._taxels = {
             side: node.create_publisher(Image, topic.get(f"observation.tactile.{side}", f"/{side}_pad/taxels"), slow)
-            for side in SIDES
+            for side in pads
         }
         self._objects = node.create_publisher(MarkerArray, "/sim/objects", slow)
         self._status = node.create_publisher(DiagnosticStatus, "/sim/task_status", slow)

@@ -33,12 +33,13 @@ def observe(
     lockstep: bool = False,
     on_sample: Callable[[str, int], None] | None = None,
     on_error: Callable[[str, str], None] | None = None,
+    check: Callable[[str, Any], None] | None = None,
 ) -> list[Subscription]:
     """Subscribe to every stream of the contract and push what arrives into ``aligner``.
 
     lockstep: the publishers are in lockstep with this node, so nothing may be missed. on_sample(key, stamp [ns])
         is called after each accepted sample; on_error(key, message) when a message does not fit the contract
-        (by default a warning, once in 2 s).
+        (by default a warning, once in 2 s). check(key, value) may refuse a value with an ObservationError.
 
     Simulated text counts as said at time 0, since a String has no stamp and the clock may lag behind it.
     """
@@ -56,6 +57,8 @@ def observe(
         def receive(message: Any) -> None:
             try:
                 stamp, value = decode(message)
+                if check is not None:
+                    check(spec.key, value)
                 aligner.push(spec.key, stamp, value)
             except ObservationError as error:
                 (on_error or warn)(spec.key, str(error))

@@ -112,6 +112,7 @@ def _set_physics(spec: Any) -> None:
     spec.option.impratio = 10.0
     quality = spec.visual.quality
     quality.shadowsize, quality.offsamples = 0, 0  # software rendering: 20 ms becomes 1 ms
+    quality.numstacks = 2  # rings of a cylinder's side; with directional lights more are not seen, but cost 40%
     spec.visual.map.znear, spec.visual.map.zfar = 0.02, 10.0
     spec.stat.extent = 1.0
     spec.stat.center = (0.3, 0.0, 0.2)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from vla_ros.errors import KinematicsError, SimulationError, unknown_name
 from vla_ros.kinematics import Kinematics
+from vla_ros.sim import inserting, weighing
 from vla_ros.sim.motion import Motion, multiply, quaternion, rotation_vector
 from vla_ros.sim.tasks import colour_in
 
@@ -50,9 +51,11 @@ class ScriptedOperator:
     """
 
     def __init__(self, task_name: str, kinematics: Kinematics, perturbation: float = 1.0) -> None:
-        scripts: dict[str, tuple[str, Callable[[], Script]]] = {
+        scripts: dict[str, tuple[str | tuple[str, ...], Callable[[], Script]]] = {
             "reach": ("disc", self._reach),
             "pick_place": ("cube", self._pick_place),
+            "weigh": (weighing.NEEDED, lambda: weighing.weigh(self)),
+            "insert": (inserting.NEEDED, lambda: inserting.insert(self)),
         }
         if task_name not in scripts:
             raise SimulationError(unknown_name("task of the scripted operator", task_name, scripts))
@@ -60,14 +63,14 @@ class ScriptedOperator:
             names = ", ".join(kinematics.joint_names)
             raise SimulationError(f"the operator needs a joint 'gripper'; got {names}")
         self._kind, self._write_script = scripts[task_name]
-        self._kinematics, self._perturbation = kinematics, perturbation
+        self._kinematics, self.perturbation = kinematics, perturbation
         self._gripper = kinematics.joint_names.index("gripper")
         self._arm = [index for index, name in enumerate(kinematics.joint_names) if name != "gripper"]
         self.reset(0, "")
 
     def reset(self, seed: int, instruction: str) -> None:
         """Forget everything; the next `act` starts what the instruction says, from the measured joints."""
-        self._rng, self._grasps = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
+        self.rng, self._grasps = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
         self._instruction = instruction
         self._script: Script | None = None
         self.phase, self.done = "", False
@@ -79,7 +82,7 @@ class ScriptedOperator:
         more. Raises SimulationError when the instruction's object is not among `objects`.
         """
         self._t, self._q = t, np.array(q, dtype=np.float64)
-        self._objects = {name: np.asarray(pose, dtype=np.float64) for name, pose in objects.items()}
+        self.objects = {name: np.asarray(pose, dtype=np.float64) for name, pose in objects.items()}
         if self._script is None:
             self._start()
         self._openings.append((t, float(self._q[self._gripper])))
@@ -91,108 +94,117 @@ class ScriptedOperator:
 
     def _reach(self) -> Script:
         self.phase = "approach"
-        yield from self._go(self._above(HOVER_Z) + self._detour(0.02))
-        yield from self._maybe_kick(0.4, 0.05)
+        yield from self.go(self.above(HOVER_Z) + self.detour(0.02))
+        yield from self.maybe_kick(0.4, 0.05)
         self.phase = "touch"
-        yield from self._go(self._above(TOUCH_Z))
-        yield from self._arrive()
+        yield from self.go(self.above(TOUCH_Z))
+        yield from self.arrive()
 
     def _pick_place(self) -> Script:
         while not self._in_bin():
-            yield from self._pick()
-            if self._holding():
+            yield from self.pick()
+            if self.holding():
                 yield from self._place()
         self.phase = "finished"
 
-    def _pick(self) -> Script:
+    def pick(self, height: float = CARRY_Z, inexact: float = 1.0) -> Script:
+        """Grasp the target, more or less exactly, and lift it, the tip up to `height` [m]."""
         self.phase = "approach"
-        if self._opening() < OPEN - 0.003:
-            self._move_fingers(OPEN)
-        yield from self._go(self._above(APPROACH_Z) + self._detour(0.015))
-        yield from self._maybe_kick(0.5, 0.045)
+        if self.opening() < OPEN - 0.003:
+            self.move_fingers(OPEN)
+        yield from self.go(self.above(APPROACH_Z) + self.detour(0.015))
+        yield from self.maybe_kick(0.5, 0.045)
         self.phase = "align"
-        error = self._perturbation * GRASP_ERROR * self._grasps.normal(size=6).clip(-2.0, 2.0)
-        yield from self._go(self._above(ALIGN_Z) + error)
-        if (yield from self._maybe_kick(0.3, 0.012)):
-            yield from self._go(self._above(ALIGN_Z) + error)
+        error = inexact * self.perturbation * GRASP_ERROR * self._grasps.normal(size=6).clip(-2.0, 2.0)
+        yield from self.go(self.above(ALIGN_Z) + error)
+        if (yield from self.maybe_kick(0.3, 0.012)):
+            yield from self.go(self.above(ALIGN_Z) + error)
         self.phase = "descend"
-        yield from self._go(self._above(GRASP_Z) + error)
-        yield from self._arrive()
+        yield from self.go(self.above(GRASP_Z) + error)
+        yield from self.arrive()
         self.phase = "grasp"
-        self._move_fingers(CLOSED)
-        yield from self._fingers_stop()
+        self.move_fingers(CLOSED)
+        yield from self.fingers_stop()
         self.phase = "lift"
-        yield from self._go(self._straight_up(CARRY_Z))
+        yield from self.go(self.straight_up(height))
 
     def _place(self) -> Script:
         self.phase = "carry"
-        yield from self._go(self._over_bin(CARRY_Z) + self._detour(0.01))
-        if not self._holding():
+        yield from self.go(self._over_bin(CARRY_Z) + self.detour(0.01))
+        if not self.holding():
             return
         self.phase = "lower"
-        yield from self._go(self._over_bin(RELEASE_Z))
-        yield from self._arrive()
+        yield from self.go(self._over_bin(RELEASE_Z))
+        yield from self.arrive()
         self.phase = "release"
-        self._move_fingers(OPEN)
-        yield from self._fingers_stop()
+        self.move_fingers(OPEN)
+        yield from self.fingers_stop()
         self.phase = "retreat"
-        yield from self._go(self._straight_up(CARRY_Z), until=1.0)
+        yield from self.go(self.straight_up(CARRY_Z), until=1.0)
 
     # --- goals: tip position [m] and rotation vector from TOP_DOWN [rad], [6] -----------------------------
 
-    def _above(self, height: float) -> Array:
+    def above(self, height: float) -> Array:
         """Return the goal over the target; cubes are grasped square to their sides."""
-        pose = self._objects[self._target]
-        yaw = rotation_vector(pose[3:])[2] if self._kind == "cube" else 0.0
+        pose = self.objects[self.target]
+        yaw = rotation_vector(pose[3:])[2] if self._kind != "disc" else 0.0
         yaw = (yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4  # a cube looks the same after a quarter turn
         return np.array([pose[0], pose[1], height, 0.0, 0.0, yaw])
 
     def _over_bin(self, height: float) -> Array:
-        x, y = self._objects["bin"][:2]
+        x, y = self.objects["bin"][:2]
         return np.array([x, y, height, 0.0, 0.0, 0.0])
 
-    def _straight_up(self, height: float) -> Array:
-        goal = self._tip.goal
+    def straight_up(self, height: float) -> Array:
+        """Return the goal over where the tip is going."""
+        goal = self.tip.goal
         goal[2] = height
         return goal
 
-    def _detour(self, spread: float) -> Array:
+    def detour(self, spread: float) -> Array:
         """Return a random offset of a via point, `spread` [m] wide sideways, never down."""
-        x, y, yaw = self._rng.normal(0.0, [spread, spread, 0.1])
-        return self._perturbation * np.array([x, y, self._rng.uniform(0.0, 0.03), 0.0, 0.0, yaw])
+        x, y, yaw = self.rng.normal(0.0, [spread, spread, 0.1])
+        return self.perturbation * np.array([x, y, self.rng.uniform(0.0, 0.03), 0.0, 0.0, yaw])
 
     # --- actions ------------------------------------------------------------------------------------------
 
-    def _go(self, goal: Array, until: float = BLEND) -> Script:
-        """Move to the goal; go on when the part `until` of the move's time has passed."""
-        self._tip.move_to(goal, self._t, self._duration(self._tip.goal, goal))
-        while self._tip.progress(self._t) < until:
+    def go(self, goal: Array, until: float = BLEND, slowly: float = 0.0) -> Script:
+        """Move to the goal in at least `slowly` s; go on when the part `until` of the move's time has passed."""
+        self.tip.move_to(goal, self._t, max(slowly, self._duration(self.tip.goal, goal)))
+        while self.tip.progress(self._t) < until:
             yield
 
-    def _maybe_kick(self, probability: float, reach: float) -> Generator[None, None, bool]:
+    def maybe_kick(self, probability: float, reach: float) -> Generator[None, None, bool]:
         """With that probability push the tip aside by up to `reach` [m]; return whether it was."""
-        kicked = bool(self._rng.random() < probability and self._perturbation > 0)
-        angle, size = self._rng.uniform(0, 2 * np.pi), reach * self._rng.uniform(0.5, 1.0)
-        up, yaw = self._rng.uniform(0.0, 0.03), self._rng.normal(0.0, 4 * reach)
+        kicked = bool(self.rng.random() < probability and self.perturbation > 0)
+        angle, size = self.rng.uniform(0, 2 * np.pi), reach * self.rng.uniform(0.5, 1.0)
+        up, yaw = self.rng.uniform(0.0, 0.03), self.rng.normal(0.0, 4 * reach)
         if kicked:
             turn = float(np.clip(yaw, -0.3, 0.3))
             push = np.array([size * np.cos(angle), size * np.sin(angle), up, 0.0, 0.0, turn])
-            yield from self._go(self._tip.goal + self._perturbation * push)
+            yield from self.go(self.tip.goal + self.perturbation * push)
         return kicked
 
-    def _arrive(self) -> Script:
+    def arrive(self) -> Script:
         """Wait until the measured joints are where the move ends."""
         deadline = self._t + PATIENCE
-        while self._tip.progress(self._t) < 1.0:
+        while self.tip.progress(self._t) < 1.0:
             yield
-        goal = self._solve(self._tip.goal)
+        goal = self._solve(self.tip.goal)
         while np.abs(self._q - goal)[self._arm].max() > ARRIVED and self._t < deadline:
             yield
 
-    def _move_fingers(self, opening: float) -> None:
+    def wait(self, seconds: float) -> Script:
+        """Stay for so long."""
+        end = self._t + seconds
+        while self._t < end:
+            yield
+
+    def move_fingers(self, opening: float) -> None:
+        """Open or close the fingers; see `fingers_stop`."""
         self._fingers.move_to(np.array([opening]), self._t, FINGER_TIME)
 
-    def _fingers_stop(self) -> Script:
+    def fingers_stop(self) -> Script:
         """Wait until the measured fingers have stopped: at the cube or at their end."""
         begin = self._t
         yield
@@ -204,29 +216,37 @@ class ScriptedOperator:
 
     # --- what is measured ---------------------------------------------------------------------------------
 
-    def _opening(self) -> float:
+    def opening(self) -> float:
+        """Return the measured opening of a finger [m]."""
         return float(self._q[self._gripper])
 
-    def _holding(self) -> bool:
+    def measured_tip(self) -> Array:
+        """Return the tip's pose [x y z qx qy qz qw] from the measured joints."""
+        return np.asarray(self._kinematics.pose(self._q))
+
+    def holding(self) -> bool:
         """True when the fingers are apart and the target is between them."""
-        tip = self._kinematics.pose(self._q)[:3]
-        return self._opening() > EMPTY and bool(np.linalg.norm(self._objects[self._target][:3] - tip) < 0.035)
+        tip = self.measured_tip()[:3]
+        return self.opening() > EMPTY and bool(np.linalg.norm(self.objects[self.target][:3] - tip) < 0.035)
 
     def _in_bin(self) -> bool:
-        offset = self._objects[self._target][:2] - self._objects["bin"][:2]
-        return bool(np.abs(offset).max() < BIN_SIZE) and not self._holding()
+        offset = self.objects[self.target][:2] - self.objects["bin"][:2]
+        return bool(np.abs(offset).max() < BIN_SIZE) and not self.holding()
 
     # --- the reference ------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._target = f"{colour_in(self._instruction)}_{self._kind}"
-        needed = [self._target, "bin"] if self._kind == "cube" else [self._target]
+        if isinstance(self._kind, tuple):
+            needed, self.target = list(self._kind), self._kind[0]
+        else:
+            self.target = f"{colour_in(self._instruction)}_{self._kind}"
+            needed = [self.target, "bin"] if self._kind == "cube" else [self.target]
         for name in needed:
-            if name not in self._objects:
-                raise SimulationError(unknown_name("object", name, self._objects))
+            if name not in self.objects:
+                raise SimulationError(unknown_name("object", name, self.objects))
         pose = self._kinematics.pose(self._q)
         rotation = rotation_vector(multiply(pose[3:], -TOP_DOWN))
-        self._tip = Motion(np.concatenate([pose[:3], rotation]))
+        self.tip = Motion(np.concatenate([pose[:3], rotation]))
         self._fingers = Motion(self._q[[self._gripper]])
         self._reference = self._q.copy()
         self._openings: deque[tuple[float, float]] = deque(maxlen=100)
@@ -234,7 +254,7 @@ class ScriptedOperator:
 
     def _targets(self) -> Array:
         """Return the joints of the reference now; they are also where the next search begins."""
-        self._reference = self._solve(self._tip.at(self._t))
+        self._reference = self._solve(self.tip.at(self._t))
         self._reference[self._gripper] = np.clip(self._fingers.at(self._t)[0], CLOSED, OPEN)
         return self._reference.copy()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import mujoco
@@ -18,6 +19,10 @@ FLOOR_RGBA = (0.42, 0.45, 0.48, 1.0)
 LEG_RGBA = (0.30, 0.30, 0.32, 1.0)
 RIM_RGBA = (0.95, 0.95, 0.95, 1.0)
 BIN_RGBA = (0.33, 0.28, 0.36, 1.0)
+PEG_RGBA = (0.90, 0.55, 0.10, 1.0)
+BOARD_RGBA = (0.36, 0.52, 0.60, 1.0)
+DARK_RGBA = (0.10, 0.13, 0.15, 1.0)
+SMOOTH = 0.12  # friction of peg and board
 GHOST = {"contype": 0, "conaffinity": 0}  # seen, not felt
 BOX, CYLINDER = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
 
@@ -47,11 +52,11 @@ def add_table(spec: Any) -> None:
         )
 
 
-def add_cube(spec: Any, name: str, colour: str, size: float) -> None:
-    """Add a free cube with edges of `size` [m]."""
+def add_cube(spec: Any, name: str, colour: str, size: float, mass: float = 0.05) -> None:
+    """Add a free cube with edges of `size` [m] and a mass [kg]."""
     body = spec.worldbody.add_body(name=name)
     body.add_freejoint(name=name)
-    geom = body.add_geom(name=name, type=BOX, size=(size / 2,) * 3, rgba=COLOURS[colour], mass=0.05)
+    geom = body.add_geom(name=name, type=BOX, size=(size / 2,) * 3, rgba=COLOURS[colour], mass=mass)
     _solid(geom)
     geom.condim, geom.friction = 4, (0.8, 0.01, 0.0001)
 
@@ -73,6 +78,50 @@ def add_bin(spec: Any, name: str, half: float, height: float) -> None:
         shapes.append(((half, wall, height / 2), (0.0, side * mid, height / 2)))
     for size, pos in shapes:
         _solid(body.add_geom(type=BOX, size=size, pos=pos, rgba=BIN_RGBA))
+
+
+def add_peg(spec: Any, name: str, side: float, length: float, mass: float) -> None:
+    """Add a free square peg, upright, `side` [m] wide; the fingers grip it, the board lets it slide."""
+    body = spec.worldbody.add_body(name=name)
+    body.add_freejoint(name=name)
+    size = (side / 2, side / 2, length / 2)
+    _smooth(body.add_geom(name=name, type=BOX, size=size, rgba=PEG_RGBA, mass=mass))
+
+
+def add_board(spec: Any, name: str, half: float, height: float, hole: float, countersink: tuple[float, float]) -> None:
+    """Add a board that tasks place and nothing moves, with a square hole through its middle.
+
+    half: of its width; height: its top over its origin; hole: half the hole's width [m]. countersink: how much wider the
+    hole is at the top, on each side, and how far down its edge slopes [m].
+    """
+    body = spec.worldbody.add_body(name=name, mocap=True)
+    wide, deep = countersink
+    for inner, top, thick in ((hole, height - deep, height - deep), (hole + wide, height, deep)):
+        rest = (half - inner) / 2
+        for side in (-1.0, 1.0):
+            for size, pos in (
+                ((rest, half), (side * (inner + rest), 0.0)),
+                ((inner, rest), (0.0, side * (inner + rest))),
+            ):
+                box = {"size": (*size, thick / 2), "pos": (*pos, top - thick / 2)}
+                _smooth(body.add_geom(type=BOX, rgba=BOARD_RGBA, **box))
+    slope, thin = math.atan2(deep, wide), deep / 4
+    out = hole + wide / 2 + thin * math.sin(slope)
+    face = (math.hypot(wide, deep) / 2, hole + wide, thin)
+    for turn in range(4):
+        angle = turn * math.pi / 2
+        middle = (out * math.cos(angle), out * math.sin(angle), height - deep / 2 - thin * math.cos(slope))
+        c, s, cs, ss = math.cos(angle / 2), math.sin(angle / 2), math.cos(slope / 2), math.sin(slope / 2)
+        quat = (c * cs, s * ss, -c * ss, s * cs)  # turned about z, then tilted about its own y
+        _smooth(body.add_geom(type=BOX, size=face, pos=middle, quat=quat, rgba=BOARD_RGBA))
+    body.add_geom(type=BOX, size=(hole, hole, 0.001), pos=(0, 0, 0.001), rgba=DARK_RGBA, **GHOST)
+
+
+def _smooth(geom: Any) -> None:
+    """Collide hard and nearly without friction, except with the pads, whose own is greater."""
+    _solid(geom)
+    geom.condim, geom.priority, geom.friction = 4, 1, (SMOOTH, 0.005, 0.0001)
+    geom.solref, geom.solimp = (0.004, 1.0), (0.98, 0.99, 0.0005, 0.5, 2.0)
 
 
 def _solid(geom: Any) -> None:

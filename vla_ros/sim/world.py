@@ -44,7 +44,7 @@ class World:
         self._model = self._robot.spec.compile()
         self._data = mujoco.MjData(self._model)
         self.joint_names = self._robot.joints
-        self._is_gripper = np.array([name == GRIPPER for name in self.joint_names])
+        self._is_gripper = np.array([name == GRIPPER or name.endswith(f"_{GRIPPER}") for name in self.joint_names])
         self._joints = [self._model.joint(name).id for name in self.joint_names]
         self._qpos = self._model.jnt_qposadr[self._joints]
         self._dofs = self._model.jnt_dofadr[self._joints]
@@ -157,6 +157,11 @@ class World:
     def cameras(self) -> tuple[str, ...]:
         """The short names of the URDF's cameras."""
         return tuple(self._robot.cameras)
+
+    @property
+    def pads(self) -> tuple[str, ...]:
+        """The short names of the URDF's taxel pads."""
+        return self._robot.pads
 
     def snapshot(self) -> Snapshot:
         """Return what a picture needs, so that another thread may render while this one steps."""

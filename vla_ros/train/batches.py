@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,7 @@ class Rows:
     actions: Tensor
     end: Tensor
     goals: Tensor  # float32 [N, D]
+    present: Mapping[str, Tensor] = field(default_factory=dict)  # bool [N] of optional streams: fresh when recorded
 
     def to(self, device: torch.device, images: bool) -> Rows:
         """Return the rows on a device; the images only if `images`."""
@@ -58,6 +59,7 @@ class Rows:
             self.actions.to(device),
             self.end.to(device),
             self.goals.to(device),
+            {k: v.to(device) for k, v in self.present.items()},
         )
 
 
@@ -95,6 +97,8 @@ class Sampler:
         reading = reading * (torch.rand(count, device=self.device) < self.config.paraphrase)
         streams = {key: self._augmented(images, index) for key, images in self.rows.images.items()}
         present = {key: torch.rand(count, device=self.device) >= self.drop for key in sorted(self.optional)}
+        for key, fresh in self.rows.present.items():
+            present[key] &= fresh[index]
         return self._batch(index, streams, reading, present)
 
     def _beginnings(self, among: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from vla_ros.contract import Contract
+from vla_ros.data.features import AGE, sync_names
 from vla_ros.errors import DatasetError, PolicyError, VlaRosError
 from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.normaliser import Normaliser
@@ -100,6 +101,7 @@ def prepare(
         torch.from_numpy(actions),
         torch.from_numpy(end),
         torch.from_numpy(goal),
+        {key: torch.from_numpy(fresh) for key, fresh in _present(data, policy).items()},
     )
     return Prepared(rows, torch.from_numpy(train), torch.from_numpy(validate), normaliser)
 
@@ -156,6 +158,22 @@ def _numbers(data: TrainingData, policy: PolicyConfig) -> dict[str, npt.NDArray[
             raise
         numbers[stream.key] = _finite(stream.key, column.reshape(data.num_frames, *stream.value_shape))
     return numbers
+
+
+def _present(data: TrainingData, policy: PolicyConfig) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return in which rows, bool [N], each optional stream was as fresh as a policy at work wants it.
+
+    A recording keeps the last sample of a stream that fell silent, and its age; a policy at work masks it.
+    """
+    optional = [s for s in policy.streams(data.contract) if policy.is_optional(s.key) and s.kind != "text"]
+    if not optional:
+        return {}
+    try:
+        ages = np.asarray(data.column(AGE)).reshape(data.num_frames, -1)
+    except VlaRosError:  # of another tool's making: nothing tells how old its samples were
+        return {}
+    order = sync_names(data.contract)
+    return {s.key: ages[:, order.index(s.key)] <= s.max_age for s in optional}
 
 
 def _finite(key: str, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

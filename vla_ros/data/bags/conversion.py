@@ -55,20 +55,27 @@ def from_bag(
     success: bool = True,
     video: VideoSettings | None = None,
     say: Callable[[str], None] = lambda line: None,
+    part: slice = slice(None),
 ) -> list[Converted]:
     """Append a bag's episodes to the dataset `output`, which is made if need be; return what was made of them.
 
-    task, success: of a bag without the recorder's events; an empty task means the text topic's. Raises
-    DatasetError if the bag cannot be read, lacks a topic of the contract, has no usable episode, or its clock
-    jumps back inside one; the dataset then keeps the episodes before that one.
+    task, success: of a bag without the recorder's events; an empty task means the text topic's. part: which of the
+    episodes, by default all. Raises DatasetError if the bag cannot be read, lacks a topic of the contract, has no
+    usable episode, or its clock jumps back inside one; the dataset then keeps the episodes before that one.
     """
     with BagReader(bag) as reader:
         _refuse_topics(reader, contract)
-        plans = _plans(reader, task, success)
+        plans = _plans(reader, task, success)[part]
         with DatasetWriter(output, contract, video) as writer:
             for note in writer.notes:
                 say(f"{output}: {note}")
             return _Conversion(reader, contract, writer, plans).run()
+
+
+def count_episodes(bag: str | Path) -> int:
+    """Return how many episodes a bag tells of. Raises DatasetError if it cannot be read or tells of none."""
+    with BagReader(bag) as reader:
+        return len(_plans(reader, "", True))
 
 
 def _refuse_topics(reader: BagReader, contract: Contract) -> None:

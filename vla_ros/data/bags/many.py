@@ -1,4 +1,5 @@
-"""Many bags become one dataset: converted side by side into parts, whose episodes are then taken over in order.
+"""Many bags, or one of many episodes, become one dataset: converted side by side into parts, whose episodes are then
+taken over in order.
 
 Nothing is encoded twice: an episode is committed to the dataset with the very video files of its part.
 """
@@ -8,11 +9,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from vla_ros.contract import Contract, parse_contract
 from vla_ros.data import layout
-from vla_ros.data.bags.conversion import Converted, from_bag
+from vla_ros.data.bags.conversion import Converted, count_episodes, from_bag
 from vla_ros.data.features import MADE_AT_SAVE
 from vla_ros.data.finished import FinishedEpisode
 from vla_ros.data.reader import Dataset
@@ -22,7 +24,9 @@ from vla_ros.data.tools.engine import run
 from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
 
-Work = tuple[str, str, str, str, str, bool]  # bag, contract's text and source, part, task, success
+Work = tuple[
+    str, slice, str, str, str, str, bool
+]  # bag, which episodes, contract's text and source, part, task, success
 
 
 def from_bags(
@@ -35,20 +39,22 @@ def from_bags(
     engine: str = "processes",
     say: Callable[[str], None] = lambda line: None,
 ) -> list[Converted]:
-    """Append the episodes of several bags, in their order; see `conversion.from_bag`, and `tools.engine` for `jobs`.
+    """Append the episodes of bags, in their order; see `conversion.from_bag`, and `tools.engine` for `jobs`.
 
+    With more jobs than bags, a bag is converted in several pieces, each of which reads it up to its last episode.
     Side by side, nothing is appended if one of the bags is refused; otherwise the episodes before it are.
     """
     output = Path(output)
-    if engine == "processes" and (jobs == 1 or len(bags) < 2):
+    if engine == "processes" and jobs == 1:
         return [one for bag in bags for one in from_bag(bag, contract, output, task, success, say=say)]
     with DatasetWriter(output, contract) as writer, staging(output.absolute()) as folder:
         for note in writer.notes:
             say(f"{output}: {note}")
-        parts = [folder / f"{number:05d}" for number in range(len(bags))]
-        work = [
-            (str(Path(bag).absolute()), contract.text, str(contract.source), str(part), task, success)
-            for bag, part in zip(bags, parts, strict=True)
+        pieces = [(str(Path(bag).absolute()), piece) for bag in bags for piece in _pieces(bag, -(-jobs // len(bags)))]
+        parts = [folder / f"{number:05d}" for number in range(len(pieces))]
+        work: list[Work] = [
+            (bag, piece, contract.text, str(contract.source), str(part), task, success)
+            for (bag, piece), part in zip(pieces, parts, strict=True)
         ]
         converted: list[Converted] = []
         for part, found in zip(parts, run(convert, work, jobs, engine), strict=True):
@@ -58,9 +64,18 @@ def from_bags(
 
 
 def convert(work: Work) -> list[Converted]:
-    """Convert one bag into a dataset of its own; for a worker."""
-    bag, text, source, part, task, success = work
-    return from_bag(bag, parse_contract(text, source), part, task, success)
+    """Convert episodes of a bag into a dataset of their own; for a worker."""
+    bag, piece, text, source, part, task, success = work
+    return from_bag(bag, parse_contract(text, source), part, task, success, part=piece)
+
+
+def _pieces(bag: str | Path, wanted: int) -> list[slice]:
+    """Return the episodes of a bag in at most `wanted` pieces of about the same number."""
+    if wanted <= 1:
+        return [slice(None)]
+    episodes = count_episodes(bag)
+    ends = [round(episodes * k / wanted) for k in range(wanted + 1)]
+    return [slice(first, end) for first, end in pairwise(ends) if first < end]
 
 
 def take_over(writer: DatasetWriter, dataset: Dataset, index: int) -> int:

@@ -2,7 +2,8 @@
 
 Publishes ``~/color/image_raw`` with ``~/color/camera_info``, and of a camera with depth ``~/depth/image_rect_raw``
 (16UC1, mm) with ``~/depth/camera_info``. Only while someone subscribes: ``~/color/image_raw/compressed`` (JPEG) and
-``~/depth/color/points``. Stamps are of capture. Depth is in the colour camera's frame where the driver aligns it.
+``~/depth/color/points``. With ``encoder``, a policy's checkpoint, ``~/color/image_raw/tokens`` (`vla_ros.ros.edge`).
+Stamps are of capture. Depth is in the colour camera's frame where the driver aligns it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from vla_ros.errors import DeviceError
 from vla_ros.ros import qos
 from vla_ros.ros.camera_messages import PointCloud, jpeg_to_message, lens_to_message
 from vla_ros.ros.convert import image_to_message
+from vla_ros.ros.edge import token_output
 from vla_ros.ros.lifecycle import run_node
 from vla_ros.ros.params import declare
 from vla_ros.ros.sensor_node import SensorNode
 
+COLOUR = "~/color/image_raw"
 DEPTH = 5  # messages that wait for a slow subscriber
 
 
@@ -51,9 +54,10 @@ class CameraNode(SensorNode):
         self._lens: Intrinsics | None = None
         self._cloud: PointCloud | None = None
         profile = qos.reliable(DEPTH)
-        self._colour = self.create_publisher(Image, "~/color/image_raw", profile)
+        self._colour = self.create_publisher(Image, COLOUR, profile)
         self._jpeg = self.create_publisher(CompressedImage, "~/color/image_raw/compressed", profile)
         self._colour_info = self.create_publisher(CameraInfo, "~/color/camera_info", profile)
+        self._tokens = token_output(self, COLOUR, self._optical, "image")
         self._depth = self.create_publisher(Image, "~/depth/image_rect_raw", profile)
         self._depth_info = self.create_publisher(CameraInfo, "~/depth/camera_info", profile)
         self._points = self.create_publisher(PointCloud2, "~/depth/color/points", profile)
@@ -73,11 +77,13 @@ class CameraNode(SensorNode):
 
     def warnings(self) -> list[str]:
         """Return why frames cannot be prepared as wished."""
-        return [self._problem] if self._problem else []
+        tokens = self._tokens.problem if self._tokens else ""
+        return [problem for problem in (self._problem, tokens) if problem]
 
     def values(self) -> dict[str, str]:
         """Return the pictures' size and whether the lens is known."""
-        return {"size": self._size, "intrinsics": "known" if self._lens else "unknown: vla-ros calibrate camera"}
+        lens = "known" if self._lens else "unknown: vla-ros calibrate camera"
+        return {"size": self._size, "intrinsics": lens, **(self._tokens.values() if self._tokens else {})}
 
     def _with_lens(self, frame: Frame) -> Frame:
         if self._known is None:
@@ -97,6 +103,8 @@ class CameraNode(SensorNode):
             self._colour.publish(image_to_message(stamp, self._optical, colour, "rgb8"))
         if self._colour_info.get_subscription_count():
             self._colour_info.publish(lens_to_message(stamp, self._optical, width, height, frame.intrinsics))
+        if self._tokens is not None:
+            self._tokens.publish(colour, stamp)
         if self._jpeg.get_subscription_count():
             self._jpeg.publish(jpeg_to_message(stamp, self._optical, colour, self._quality))
 

@@ -59,7 +59,7 @@ class MujocoNode(ManagedNode):
         world = self._world_of(trial.task)
         check_joints(contract, world.joint_names)
         command = contract.action.command
-        self._outputs = SimulatedSensors(self, contract, world.cameras, self._lockstep)
+        self._outputs = SimulatedSensors(self, contract, world.cameras, world.pads, self._lockstep)
         self._runner = Runner(
             self._world_of,
             trial,

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from rclpy.clock import Clock, ClockType
@@ -20,15 +21,17 @@ from vla_ros.inference import GridTicks, Inference, ObservationFeed
 from vla_ros.observation import Aligner, Observation
 from vla_ros.policy import load_policy
 from vla_ros.policy.checkpoint import check_compatible, read_contract
+from vla_ros.policy.edge import tokens_wanted
 from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros.chunks import chunk_to_message
-from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics
+from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics
 from vla_ros.ros.fatal import die
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.qos import exchanged
 from vla_ros.ros.realtime import SWITCH_INTERVAL
 from vla_ros.ros.subscribe import observe
+from vla_ros.tokens import with_tokens
 
 REPORT_PERIOD = 0.2  # [s]
 REPEAT_PERIOD = 0.1  # [s] of the sign of life between two chunks; the gate waits `limits.quiet` for one
@@ -37,6 +40,8 @@ STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 class PolicyNode(ManagedNode):
     """Publishes ``/policy/chunk``; an empty chunk says that the observation does not allow acting.
+
+    Streams that the policy has as optional are masked while they are missing or too old, and diagnostics tell of it.
 
     In real time the last chunk is said again ten times a second, while it lasts, no stream is missing or too old, and
     this process works: the gate knows at once when that ends. An inference that is stuck silences it when the chunk
@@ -53,7 +58,9 @@ class PolicyNode(ManagedNode):
 
     def configure(self) -> None:
         """Read the parameters, load contract and checkpoint, and refuse what does not fit."""
-        self._contract = declared_contract(self)
+        what = "streams that come encoded by the sensors' nodes, on their topic + /tokens"
+        tokens = declare(self, "tokens", [""], what, read_only=True)
+        self._contract = with_tokens(declared_contract(self), [key for key in tokens if key])
         checkpoint = declare(self, "checkpoint", "", "folder of the trained policy", read_only=True)
         device = declare(self, "device", "cpu", "torch device of the policy", read_only=True)
         threads = declare(self, "threads", 1, "CPU threads of one inference", (1, 64), read_only=True)
@@ -65,13 +72,23 @@ class PolicyNode(ManagedNode):
         check_compatible(read_contract(Path(checkpoint)), self._contract)
         torch.set_num_threads(threads)
         policy = load_policy(checkpoint, device=device)
+        wanted = {s.key: tokens_wanted(policy, s.key) for s in self._contract.streams() if s.is_tokens}
         self._inference = Inference(self._contract, policy)
-        self._feed = ObservationFeed(Aligner(self._contract))
+        self._feed = ObservationFeed(Aligner(self._contract, optional=policy.capabilities.optional))
         if instruction:
             self._feed.push("task", 0, instruction)
         self._chunks = self.create_publisher(JointTrajectory, "/policy/chunk", exchanged(10, self._lockstep))
         self._diagnostics = Diagnostics(self)
-        observe(self, self._contract, self._feed, lockstep=self._lockstep)
+
+        def check(key: str, value: Any) -> None:
+            if key in wanted:
+                wanted[key].check(value)
+
+        observe(self, self._contract, self._feed, lockstep=self._lockstep, on_error=self._on_error, check=check)
+
+    def _on_error(self, key: str, why: str) -> None:
+        self.get_logger().error(why, throttle_duration_sec=2.0)
+        self._feed.refuse(key, why)
 
     def activate(self) -> None:
         """Start to infer."""
@@ -159,16 +176,23 @@ class PolicyNode(ManagedNode):
                 self._chunks.publish(message)
 
     _reported = ""
+    _without: frozenset[str] = frozenset()  # optional streams that were masked at the last report
 
     def _reason_changed(self) -> bool:
-        return self._inference.reason != self._reported
+        return self._inference.reason != self._reported or self._inference.without.keys() != self._without
 
     def _report(self) -> None:
-        reason = self._reported = self._inference.reason
-        level = ERROR if reason else OK
-        self._diagnostics.publish(
-            level, f"holding: {reason}" if reason else "acting", self._inference.statistics.summary()
-        )
+        reason, without = self._inference.reason, self._inference.without
+        masked = "; ".join(f"{key}: {why}" for key, why in without.items())
+        for key in without.keys() - self._without:
+            self.get_logger().warning(f"goes on without the optional {key}: {without[key]}")
+        for key in self._without - without.keys():
+            self.get_logger().info(f"uses {key} again")
+        self._reported, self._without = reason, frozenset(without)
+        level, text = (ERROR, f"holding: {reason}") if reason else (OK, "acting")
+        if masked and not reason:
+            level, text = WARN, f"acting without {masked}"
+        self._diagnostics.publish(level, text, self._inference.statistics.summary())
 
 
 def _yield_to_the_gate() -> None:

@@ -2,8 +2,9 @@
 
 Services ``~/start``, ``~/save``, ``~/discard``, ``~/rerecord`` (std_srvs/Trigger) and ``~/label`` (std_srvs/SetBool, the
 running episode's outcome): the answer's message is JSON, or the reason for a refusal. A text on ``/recorder/note``
-(String) is kept with the running episode, or with the one just saved. ``/recorder/episode`` (String, see
-`vla_ros.data.bags.events`) tells what became of each episode and note, so that a bag of the run can be cut the same way.
+(String) is kept with the running episode, or with the one just saved; one on ``/teleop/trouble`` with the running one.
+``/recorder/episode`` (String, see `vla_ros.data.bags.events`) tells what became of each episode and note, so that a bag of the
+run can be cut the same way.
 ``/recorder/progress`` (Time) is the time up to which it is filled; whoever paces a lockstep simulation stays close to
 it, so that nothing is lost however slow the recorder is.
 """
@@ -39,6 +40,7 @@ from vla_ros.ros.subscribe import observe
 ACTION_DEPTH = 100  # one second of the gate's setpoints
 REPORT_PERIOD = 0.5  # [s]
 NOTE = "/recorder/note"
+TROUBLE = "/teleop/trouble"
 STALLED = 4  # reports without a new row, after which a late stream is waited for no longer
 
 
@@ -78,6 +80,7 @@ class RecorderNode(ManagedNode):
         actions = qos.exchanged(ACTION_DEPTH, lockstep)
         self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
         self.create_subscription(String, NOTE, self._on_note, qos.reliable(100))
+        self.create_subscription(String, TROUBLE, self._on_trouble, qos.reliable(10))
         handed = qos.reliable(10, latched=True)
         self.create_subscription(Header, INTERVENTION, self._on_intervention, handed)
         answers = {"start": self._start, "save": self._save, "discard": self._discard, "rerecord": self._rerecord}
@@ -160,6 +163,11 @@ class RecorderNode(ManagedNode):
             self._raw.tell(event)
         self._events.publish(String(data=event.to_text()))
         self.get_logger().info(f"episode {episode}, {note.time:.1f} s: {note.text}")
+
+    def _on_trouble(self, message: String) -> None:
+        """Mark the running episode: the teleoperator's device has made the arm hold."""
+        if self.active and self._recorder.state == "recording":
+            self._on_note(message)
 
     def _label(self, success: bool) -> dict[str, object]:
         self._recorder.label(success)

@@ -5,6 +5,8 @@ Of taxels it publishes ``~/taxels`` (Image, 32FC3: shear x, shear y, normal in t
 (Float32MultiArray [markers, 4]: x, y, dx, dy [px], NaN: not seen). Of both ``~/contact`` and ``~/slip`` (Bool), when they
 change, and to whoever joins later. Service ``~/baseline`` (Trigger): what it feels now is nothing.
 
+With ``encoder``, a policy's checkpoint, tokens of the sample are on its topic + ``/tokens`` (`vla_ros.ros.edge`).
+
 Named like the pad, ``--ros-args -r __node:=left_pad``, its topic is that of a contract, ``/left_pad/taxels``.
 """
 
@@ -24,6 +26,7 @@ from std_srvs.srv import Trigger
 from vla_ros.drivers import Reading
 from vla_ros.ros import qos
 from vla_ros.ros.convert import image_to_message
+from vla_ros.ros.edge import token_output
 from vla_ros.ros.lifecycle import run_node
 from vla_ros.ros.params import declare
 from vla_ros.ros.sensor_node import SensorNode
@@ -68,7 +71,9 @@ class TactileNode(SensorNode):
         self._touch = touch_for(self._unit, thresholds, markers)
         self._state = TouchState()
         self._taken = threading.Event()
-        self._sample = self.create_publisher(Image, "~/image_raw" if self._unit == "rgb" else "~/taxels", qos.COMMAND)
+        topic, kind = ("~/image_raw", "image") if self._unit == "rgb" else ("~/taxels", "taxels")
+        self._sample = self.create_publisher(Image, topic, qos.COMMAND)
+        self._tokens = token_output(self, topic, self.frame, kind)
         self._contact = self.create_publisher(Bool, "~/contact", qos.LATCHED)
         self._slip = self.create_publisher(Bool, "~/slip", qos.LATCHED)
         self._difference = self._flow = None
@@ -82,21 +87,22 @@ class TactileNode(SensorNode):
         """Publish a sample and what is felt in it."""
         value, baselines = reading.value, self._touch.baseline.number
         if self._unit == "rgb":
-            self._sample.publish(image_to_message(stamp, self.frame, value, "rgb8"))
+            self._publish_sample(value, "rgb8", stamp)
         state = self._state = self._touch.process(stamp, value)
         if self._touch.baseline.number != baselines:
             self._taken.set()
         if self._unit != "rgb":
             taxels = state.difference if self._subtract else value
             if taxels is not None:
-                self._sample.publish(image_to_message(stamp, self.frame, taxels, "32FC3"))
+                self._publish_sample(taxels, "32FC3", stamp)
         if state.difference is not None:
             self._publish_felt(state, state.difference, stamp)
 
     def warnings(self) -> list[str]:
-        """Say that the baseline is being taken."""
+        """Say that the baseline is being taken, and why there are no tokens."""
         baseline = self._touch.baseline
-        return [] if baseline.ready else [f"taking the baseline, {baseline.taken} of {baseline.samples} samples"]
+        taking = [] if baseline.ready else [f"taking the baseline, {baseline.taken} of {baseline.samples} samples"]
+        return taking + [self._tokens.problem] if self._tokens and self._tokens.problem else taking
 
     def values(self) -> dict[str, str]:
         """Return what is felt; nothing while nothing comes."""
@@ -107,7 +113,14 @@ class TactileNode(SensorNode):
         if state.flow is not None:
             values["markers"] = f"{int(np.isfinite(state.flow[:, 2]).sum())} of {len(state.flow)}"
         values |= {name: f"{value:.4g}" for name, value in state.figures.items()}
+        values |= self._tokens.values() if self._tokens else {}
         return {name: str(value) for name, value in values.items()}
+
+    def _publish_sample(self, sample: npt.NDArray[Any], encoding: str, stamp: int) -> None:
+        if self._tokens is None or self._sample.get_subscription_count():
+            self._sample.publish(image_to_message(stamp, self.frame, sample, encoding))
+        if self._tokens is not None:
+            self._tokens.publish(sample, stamp)
 
     def _publish_felt(self, state: TouchState, difference: npt.NDArray[np.float32], stamp: int) -> None:
         if self._told != (state.contact, state.slip):

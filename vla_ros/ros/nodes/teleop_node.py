@@ -25,11 +25,13 @@ from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.convert import JointReader, from_time
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.live_teleop import LiveTeleop, leader_kinematics
+from vla_ros.ros.live_teleop import LiveDevice, LiveTeleop, leader_kinematics
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.teleop import LeaderFollower, WorldWatcher
 from vla_ros.teleop.device import LeaderDevice, TeleopSample
+from vla_ros.teleop.paired import PairedLeaders
 from vla_ros.teleop.registry import clutch_of, is_live, make_device
+from vla_ros.teleop.scripted_hand import HandOperation, ScriptedHand
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
 
@@ -46,12 +48,15 @@ class TeleopNode(ManagedNode):
         self._device: LeaderDevice | None = None
         self._watcher: WorldWatcher | None = None
         self._live: LiveTeleop | None = None
+        self._hand: HandOperation | None = None
 
     def configure(self) -> None:
         """Connect the device and create the entities."""
         self._contract = declared_contract(self)
-        device = declare(self, "device", "scripted", "address of the device; vla-ros teleop --list", read_only=True)
-        task = declare(self, "task", "pick_place", "what the scripted operator does: reach, pick_place", read_only=True)
+        device = declare(
+            self, "device", "scripted", "address of the device, or left=ADDRESS,right=ADDRESS", read_only=True
+        )
+        task = declare(self, "task", "pick_place", "what the scripted operator does, as the scene's", read_only=True)
         seed = declare(self, "seed", 0, "seed of the scripted operator, taken over by ~/reset")
         live = is_live(device)
         declare(self, "clutch", bool(clutch_of(device)), "False: the operator's hand is off, every chunk says 'hold'")
@@ -72,17 +77,19 @@ class TeleopNode(ManagedNode):
         self._tick: int | None = None
         self._newest = -1
         self.create_service(Trigger, "~/reset", self._on_reset)
-        if isinstance(made, StreamedLeader | TopicLeader):
+        if isinstance(made, StreamedLeader | TopicLeader | PairedLeaders):
             self._lead_live(made, kinematics, points)
         elif isinstance(made, WorldWatcher):
             self._watcher = made
+            if isinstance(made, ScriptedHand):
+                self._hand = HandOperation(self._contract, kinematics, made, 1.0 / self._rate, points)
             self._watch(made)
         made.connect()
         if not self._lockstep and not live:
             self.create_timer(1.0 / self._rate, lambda: self._act(self.stamp()))
         self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def _lead_live(self, device: StreamedLeader | TopicLeader, kinematics: Kinematics, points: int) -> None:
+    def _lead_live(self, device: LiveDevice, kinematics: Kinematics, points: int) -> None:
         if self._lockstep or self.get_parameter("use_sim_time").value:
             raise DeviceError("teleop_node: a person's device is of real time; leave out lockstep and use_sim_time")
         self._live = LiveTeleop(self, self._contract, kinematics, device, self._publish, 1.0 / self._rate, points)
@@ -108,7 +115,7 @@ class TeleopNode(ManagedNode):
             stamp = from_time(message.header.stamp)
             if stamp <= self._newest:  # the simulation was reset
                 self._tick = None
-                self._follower.reset()
+                self._begin_anew()
             self._newest = stamp
             device.see_joints(stamp, dict(zip(read.joints, positions.tolist(), strict=True)))
             self._keep_up(device)
@@ -140,7 +147,10 @@ class TeleopNode(ManagedNode):
         try:
             clutch = bool(self.get_parameter("clutch").value)
             sample = self._device.read(t) if clutch else None
-            chunk = self._follower.chunk(t, sample) if clutch else self._follower.released(t)
+            if self._hand is not None:
+                chunk = self._hand.chunk(t, sample, clutch)
+            else:
+                chunk = self._follower.chunk(t, sample) if clutch else self._follower.released(t)
             reason = "" if sample else getattr(self._device, "reason", "") if clutch else "the clutch is open"
         except DeviceError as error:
             chunk, reason = self._follower.chunk(t, None), str(error)
@@ -149,11 +159,16 @@ class TeleopNode(ManagedNode):
             self._reason = reason
             self._report()
 
+    def _begin_anew(self) -> None:
+        self._follower.reset()
+        if self._hand is not None:
+            self._hand.reset()
+
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         seed = int(self.get_parameter("seed").value)
         if self._watcher is not None:
             self._watcher.restart(seed)
-        self._follower.reset()
+        self._begin_anew()
         response.success, response.message = True, f"seed {seed}"
         return response
 

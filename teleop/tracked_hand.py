@@ -1,0 +1,126 @@
+"""A hand that a tracker sees, as a teleoperation device: where it is moves the tip, what it grips closes the gripper.
+
+Options of its address, besides the tracker's: `body`, which thing is the hand; `follow`, "pose" or "position", which
+leaves the tool's orientation as it was when the clutch engaged. The gripper closes with the trigger where there is one,
+otherwise as two tracked things come together, `thumb` and `index`, from `open` to `closed` [m] apart. The clutch is the
+tracker's where it has one, otherwise the node's.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from vla_ros.drivers.address import Address
+from vla_ros.drivers.base import Reading
+from vla_ros.drivers.tracked import Array, Tracked, Tracker
+from vla_ros.errors import DeviceError, unknown_name
+from vla_ros.teleop.device import TeleopSample
+
+OPTIONS = ("body", "follow", "thumb", "index", "open", "closed")
+FOLLOW = ("pose", "position")
+CLUTCH, GRIP, THUMB, INDEX = "clutch", "trigger", "thumb", "index"  # of a hand: values and poses "right clutch", ...
+UNSEEN = 0.5  # [s] for which a hand may be out of sight before the clutch has to be taken again
+WAITING = 1000  # samples that are passed over at once, at most
+PINCH_OPEN, PINCH_CLOSED = 0.08, 0.015  # [m] between the tips of thumb and index finger
+UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
+
+
+class TrackedHand:
+    """A driver (see `vla_ros.drivers.base`) of teleoperation samples around a tracker.
+
+    gripper: closed and open position [m], None without one. A hand that is not tracked gives no sample, so the arm holds.
+    """
+
+    def __init__(self, tracker: Tracker, address: Address, gripper: tuple[float, float] | None = None) -> None:
+        address.only(*tracker.options, *OPTIONS)
+        self._tracker, self._gripper = tracker, gripper
+        self.device, self.rejected = tracker.device, 0
+        self._body = address.text_of("body", tracker.hand)
+        self._oriented = address.text_of("follow", "pose", FOLLOW) == "pose"
+        self._tips = (address.text_of("thumb", ""), address.text_of("index", ""))
+        self._open = address.number("open", PINCH_OPEN, 0.0, 1.0)
+        self._closed = address.number("closed", PINCH_CLOSED, 0.0, 1.0)
+        if self._closed >= self._open:
+            raise DeviceError(f"{address.text}: closed is {self._closed:g} m, want less than open, {self._open:g} m")
+        self._seen = 0.0
+
+    def open(self) -> None:
+        """Open the tracker. Raises DeviceError, also when it does not know the hand."""
+        self._tracker.open()
+        known = self._tracker.bodies
+        for name in (self._body, *self._tips):
+            if name and known and name not in known:
+                self._tracker.close()
+                raise DeviceError(f"{self.device}: {unknown_name('body', name, known)}")
+        if not self._body and len(known) > 1:
+            self._tracker.close()
+            raise DeviceError(f"{self.device}: which is the hand? Say body= one of {', '.join(known)}")
+        self._seen = time.monotonic()
+
+    def read(self, timeout: float) -> Reading[TeleopSample] | None:
+        """Return where the hand is; None if there is none within `timeout` [s]. Raises DeviceError when it is lost.
+
+        Of several samples that wait the newest counts: on a busy machine the arm must not follow ever older ones.
+        """
+        reading = self._tracker.read(timeout)
+        for _ in range(WAITING if reading is not None else 0):
+            newer = self._tracker.read(0.0)
+            if newer is None:
+                break
+            reading = newer
+        self.rejected = self._tracker.rejected
+        if reading is None:
+            return None
+        sample = self.sample(reading.value, reading.arrival)
+        if sample is not None:
+            self._seen = time.monotonic()
+            return Reading(sample, reading.arrival, reading.device_time, reading.sequence, reading.flags)
+        if time.monotonic() - self._seen > UNSEEN:
+            raise DeviceError(f"{self.device}: '{self._name(reading.value)}' is not tracked; bring it into view")
+        return None
+
+    def close(self) -> None:
+        """Let the tracker go."""
+        self._tracker.close()
+
+    def end(self) -> None:
+        """Stop what stays up between close and open."""
+        if end := getattr(self._tracker, "end", None):
+            end()
+
+    def sample(self, tracked: Tracked, stamp: int) -> TeleopSample | None:
+        """Return what is asked for, stamped `stamp` [ns]; None while the hand is not seen."""
+        name = self._name(tracked)
+        pose = tracked.poses.get(name)
+        if pose is None:
+            return None
+        if not self._oriented:
+            pose = np.concatenate([pose[:3], UPRIGHT])
+        values = {key: value for key, value in tracked.values.items() if key.startswith(f"{name} ")}
+        buttons = {key: value > 0.5 for key, value in values.items()}
+        clutch = buttons.get(f"{name} {CLUTCH}", True)
+        return TeleopSample(stamp, pose=pose, gripper=self._grip(name, tracked), clutch=clutch, buttons=buttons)
+
+    def _name(self, tracked: Tracked) -> str:
+        known = self._tracker.bodies or tuple(tracked.poses)
+        return self._body or (known[0] if known else "hand")
+
+    def _grip(self, name: str, tracked: Tracked) -> float | None:
+        if self._gripper is None:
+            return None
+        closed, opened = self._gripper
+        trigger = tracked.values.get(f"{name} {GRIP}")
+        if trigger is None:
+            apart = self._apart(name, tracked)
+            if apart is None:
+                return None
+            trigger = 1.0 - float(np.clip((apart - self._closed) / (self._open - self._closed), 0.0, 1.0))
+        return opened + (closed - opened) * trigger
+
+    def _apart(self, name: str, tracked: Tracked) -> float | None:
+        """Return how far thumb and index finger are apart [m]; None if they are not seen."""
+        thumb, index = self._tips[0] or f"{name} {THUMB}", self._tips[1] or f"{name} {INDEX}"
+        ends: list[Array] = [tracked.poses[tip][:3] for tip in (thumb, index) if tip in tracked.poses]
+        return float(np.linalg.norm(ends[0] - ends[1])) if len(ends) == 2 else None

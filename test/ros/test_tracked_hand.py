@@ -1,0 +1,57 @@
+"""Emulated trackers on the running graph: the hand they see moves the simulated arm, and is lost and found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hand_graph import AWAY, MILLIMETRE, leading
+from ros_support import RosTest
+
+from vla_ros.emulators.natnet import NatNetEmulator
+from vla_ros.emulators.webxr import WebXrEmulator
+
+
+def test_a_rigid_body_of_motive_moves_the_arm_and_one_out_of_sight_holds_it(ros: RosTest, tmp_path: Path) -> None:
+    with NatNetEmulator() as motive:
+        motive.hand.amplitude = motive.hand.swing = 0.0
+        with leading(ros, motive.address, tmp_path) as operator:
+            operator.says("teleop_node", "the clutch is open")
+            operator.engage_without_a_jump()
+            operator.follows(motive.hand, AWAY)
+
+            motive.hand.seen = False
+            operator.says("teleop_node", "'Hand' is not tracked; bring it into view")
+            operator.says("gate_node", "hold: source 'teleop' asks to hold")
+            held = operator.kinematics.pose(operator.commands[-1])
+            motive.hand.rest = motive.hand.rest - AWAY
+            motive.hand.seen = True
+            operator.says("teleop_node", "take the clutch again")
+            assert abs(operator.kinematics.pose(operator.commands[-1]) - held).max() < 2.0 * MILLIMETRE
+
+            operator.engage_without_a_jump()
+            operator.follows(motive.hand, -AWAY)
+
+
+def test_a_headsets_controller_moves_the_arm_and_a_closed_tab_holds_it(ros: RosTest, tmp_path: Path) -> None:
+    with WebXrEmulator() as headset:
+        hand = headset.hand
+        hand.amplitude = hand.swing = 0.0
+        hand.held = False
+        with leading(ros, f"{headset.address}&cert={tmp_path}", tmp_path) as operator:
+            operator.says("teleop_node", "the clutch is open")
+            operator.engage_without_a_jump(hand)
+            operator.follows(hand, AWAY)
+
+            headset.fault = "unplug"
+            hand.rest = hand.rest - AWAY  # in the middle of a motion
+            operator.says("teleop_node", "the page was closed; open https://127.0.0.1:")
+            operator.says("gate_node", "hold: source 'teleop' asks to hold")
+            held = operator.kinematics.pose(operator.commands[-1])
+            headset.fault = "none"
+            operator.says("teleop_node", "take the clutch again")
+            assert abs(operator.kinematics.pose(operator.commands[-1]) - held).max() < 2.0 * MILLIMETRE
+
+            hand.held = False
+            operator.says("teleop_node", "the clutch is open")
+            operator.engage_without_a_jump(hand)
+            operator.follows(hand, -AWAY)

@@ -1,0 +1,123 @@
+"""Does feeling matter? One set of demonstrations, one policy trained with wrench and touch and once more without, the same
+trials for both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vla_ros.contract import load_contract
+from vla_ros.evaluate.report import Report, difference_interval
+from vla_ros.policy.config import policy_file, read_policy_file
+
+WITH, WITHOUT = "with wrench and touch", "without"
+FELT = ("wrench", "taxels")  # kinds of streams that are left out
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What to compare. output: folder for demonstrations, checkpoints and reports; what is there already is not made again.
+
+    policy: file, or name in config/policies. steps: of the optimiser; None for the file's. horizon: grid steps between two
+    inferences. seed: of demonstration 0 and of the weights; trials have seeds from 1000000 on.
+    """
+
+    task: str
+    output: Path
+    demonstrations: int = 120
+    trials: int = 100
+    policy: str = "act_felt"
+    steps: int | None = None
+    horizon: int = 8
+    seed: int = 0
+    device: str = "auto"
+    contract: str = "tabletop_arm"
+
+
+def ablation(setting: Ablation, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Collect, train twice, evaluate twice; return what ``report.json`` holds. Raises VlaRosError's children."""
+    from vla_ros.ros.collect import collect
+    from vla_ros.ros.evaluate import Evaluation, evaluate
+    from vla_ros.train.loop import train
+
+    data = setting.output / "demonstrations"
+    collect(setting.task, setting.demonstrations, setting.seed, data, setting.contract, resume=True)
+    files = variants(setting.policy, setting.output, setting.contract)
+    reports = {}
+    for name, file in files.items():
+        checkpoint = setting.output / file.stem
+        if not (checkpoint / "training.json").exists():
+            result = train(
+                data,
+                file,
+                checkpoint,
+                steps=setting.steps,
+                device=setting.device,
+                seed=setting.seed,
+                cache=setting.output / "frames",
+            )
+            say(f"{name}: {result.steps} steps, loss {result.loss:.4f}, {result.seconds:.0f} s")
+    for name, file in files.items():
+        say(f"{setting.task}, {name}:")
+        trials = Evaluation(
+            setting.output / file.stem, setting.task, setting.trials, 1_000_000, lockstep=True, steps=setting.horizon
+        )
+        reports[name] = evaluate(trials, say)
+        reports[name].write(setting.output / f"{file.stem}.json")
+    result_ = summary(setting, reports)
+    (setting.output / "report.json").write_text(json.dumps(result_, indent=2) + "\n", encoding="utf-8")
+    return result_
+
+
+def variants(policy: str, output: Path, contract: str) -> dict[str, Path]:
+    """Write the policy file twice to `output`, as it is and without encoders of what is felt; return the files by name."""
+    config, _, _ = read_policy_file(policy)
+    data = yaml.safe_load(policy_file(policy).read_text(encoding="utf-8"))
+    felt = {
+        pattern
+        for stream in config.streams(load_contract(contract))
+        for pattern, part in config.encoders.items()
+        if stream.kind in FELT and part is config.encoder_for(stream)
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    files = {WITH: output / "with.yaml", WITHOUT: output / "without.yaml"}
+    files[WITH].write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    data["model"]["encoders"] = {k: v for k, v in data["model"]["encoders"].items() if k not in felt}
+    files[WITHOUT].write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return files
+
+
+def summary(setting: Ablation, reports: dict[str, Report]) -> dict[str, Any]:
+    """Return both rates, and their difference with its 95% interval."""
+    felt, blind = reports[WITH], reports[WITHOUT]
+    low, high = difference_interval(felt.successes, len(felt.trials), blind.successes, len(blind.trials))
+    rows = {name: {k: v for k, v in report.to_dict().items() if k != "trials"} for name, report in reports.items()}
+    return {
+        "task": setting.task,
+        "demonstrations": setting.demonstrations,
+        "policy": setting.policy,
+        "horizon": setting.horizon,
+        "results": rows,
+        "difference": felt.successes / len(felt.trials) - blind.successes / len(blind.trials),
+        "difference_95": [low, high],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the comparison as Markdown."""
+    lines = ["| task | policy | successes | rate (95% Wilson) |", "|---|---|---|---|"]
+    for name, row in result["results"].items():
+        low, high = row["wilson_95"]
+        lines.append(
+            f"| {result['task']} | {name} | {row['successes']} of {row['episodes']} "
+            f"| {row['success_rate']:.0%} ({low:.0%} to {high:.0%}) |"
+        )
+    low, high = result["difference_95"]
+    points = f"{100 * result['difference']:+.0f} points (95% interval {100 * low:+.0f} to {100 * high:+.0f})"
+    return "\n".join([*lines, "", f"difference: {points}"])

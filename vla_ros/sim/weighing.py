@@ -1,0 +1,69 @@
+"""How the scripted operator weighs two cubes by hand.
+
+It takes the cube on the left, lifts it a little and feels its weight: a light one goes on up, a heavy one is put aside on
+the plate for the other one. It knows which cube is which, but does nothing that differs before the cube is off the table,
+so who learns from it can know as much from the wrist's wrench. A cube on the plate tells that the other one is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from vla_ros.sim.tasks.weigh import HEAVY, LIGHT, PLATE, PLATE_RADIUS
+
+if TYPE_CHECKING:
+    from vla_ros.sim.operator import ScriptedOperator
+
+Script = Iterator[None]
+NEEDED = (LIGHT, HEAVY, PLATE)  # the objects that it must see
+
+FEEL_Z, FEEL_TIME = 0.06, 0.12  # [m] of the tip, the cube 4 cm above the table; [s] of feeling there
+INEXACT = 0.5  # a light cube turns to the fingers that close askew, a heavy one less: that would be seen
+ASIDE_Z, HIGH_Z, CLEAR_Z = 0.025, 0.22, 0.13  # [m] of the tip
+
+
+def weigh(operator: ScriptedOperator) -> Script:
+    """Lift cubes of `operator`'s scene until the light one is high."""
+    while operator.phase != "finished":
+        waiting = [name for name in (LIGHT, HEAVY) if not _aside(operator, name)]
+        operator.target = max(waiting or [LIGHT], key=lambda name: operator.objects[name][1])
+        if len(waiting) == 1:
+            yield from operator.pick(HIGH_Z, INEXACT)
+        else:
+            yield from operator.pick(FEEL_Z, INEXACT)
+            yield from operator.arrive()
+            yield from operator.wait(FEEL_TIME)
+        if not operator.holding():
+            continue
+        if operator.target == LIGHT:
+            operator.phase = "raise"
+            yield from operator.go(operator.straight_up(HIGH_Z), until=1.0)
+            operator.phase = "finished"
+        else:
+            yield from _put_aside(operator)
+
+
+def _put_aside(operator: ScriptedOperator) -> Script:
+    operator.phase = "aside"
+    yield from operator.go(_over_plate(operator, FEEL_Z))
+    yield from operator.go(_over_plate(operator, ASIDE_Z))
+    yield from operator.arrive()
+    operator.phase = "release"
+    operator.move_fingers(0.04)
+    yield from operator.fingers_stop()
+    operator.phase = "retreat"
+    yield from operator.go(operator.straight_up(CLEAR_Z))
+
+
+def _over_plate(operator: ScriptedOperator, height: float) -> npt.NDArray[np.float64]:
+    x, y = operator.objects[PLATE][:2]
+    return np.array([x, y, height, 0.0, 0.0, 0.0])
+
+
+def _aside(operator: ScriptedOperator, name: str) -> bool:
+    offset = operator.objects[name][:2] - operator.objects[PLATE][:2]
+    return bool(np.linalg.norm(offset) < PLATE_RADIUS + 0.02)
