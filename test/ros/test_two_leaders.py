@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from changed_contract import changed_contract
 from ros_support import RosTest
@@ -99,6 +100,7 @@ class Operator:
         return dict(json.loads(answers[-1].message))
 
 
+@pytest.mark.timeout(300)
 def test_two_leaders_lead_two_arms_into_one_episode_and_trouble_is_noted_of_the_running_one(
     ros: RosTest, tmp_path: Path
 ) -> None:
