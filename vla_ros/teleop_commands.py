@@ -94,7 +94,7 @@ def bench_taught(
 
 def bench_mocap(
     seconds: Annotated[float, typer.Option(help="how long to measure")] = 20.0,
-    device: Annotated[str, typer.Option(help="emulated tracker: natnet, webxr")] = "natnet",
+    device: Annotated[str, typer.Option(help="emulated tracker: natnet, vrpn, webxr")] = "natnet",
     contract: ContractName = "tabletop_arm",
 ) -> None:
     """Print how truly the simulated arm follows a hand that an emulated tracker sees."""

@@ -126,6 +126,10 @@ def test_the_gates_guard_watches_both_tips(contract: Contract, kinematics: Kinem
         assert guard.outside(pulled) < guard.outside(low)
         other = slice(7, 14) if side == 0 else slice(0, 7)
         assert (pulled[other] == low[other]).all()
+        both = low.copy()
+        both[other] = low[side : side + 7]
+        assert guard.permits(Setpoint(low, rest), Setpoint(low, rest))  # who is outside may stay
+        assert not guard.permits(Setpoint(low, rest), Setpoint(both, rest))  # and lets nobody else out
 
 
 def test_a_pose_cannot_be_the_action_of_two_arms(contract: Contract) -> None:
