@@ -85,8 +85,8 @@ setup(
         "av>=14.0",
         "numpy>=2.0",
         "opencv-python>=4.10",
-        "pin>=3.1",
-        "pin-pink>=3.3",  # differential inverse kinematics of poses, with the solver daqp
+        "pin>=3.4",
+        "pin-pink>=4.0",  # differential inverse kinematics of poses, with the solver daqp
         "daqp>=0.8.2",
         "pyarrow>=15.0",
         "pyyaml>=6.0",
