@@ -43,7 +43,7 @@ __all__ = [
 KINDS = ("image", "depth", "joints", "wrench", "taxels", "pose", "text")
 ALIGNMENTS = ("asof", "nearest", "interpolate")
 SPACES = ("joint_position", "ee_pose")
-INTERFACES = ("joint_trajectory", "forward")
+INTERFACES = ("joint_trajectory", "forward", "pose")
 KEY_PREFIX = {
     "image": "observation.images.",
     "depth": "observation.depth.",
@@ -176,16 +176,18 @@ def _action(s: Section) -> ActionSpec:
         raise ContractError(
             f"{s.where}.names: ee_pose begins with {', '.join(POSE_NAMES)}, not {', '.join(spec.names[:7])}"
         )
-    if spec.space == "ee_pose" and spec.other_tips:
-        raise ContractError(
-            f"{s.where}.other_tips: ee_pose moves one tip; a robot of several arms wants joint_position"
-        )
+    if spec.other_tips and "pose" in (spec.space.removeprefix("ee_"), spec.command.interface):
+        raise ContractError(f"{s.where}.other_tips: a pose moves one tip; a robot of several arms wants joint_position")
     return spec
 
 
 def _command(s: Section) -> CommandSpec:
-    spec = CommandSpec(s.choice("interface", INTERFACES), s.topic("topic"))
+    spec = CommandSpec(s.choice("interface", INTERFACES), s.topic("topic"), s.text("joints", default=""))
     s.finish()
+    if spec.joints and spec.interface != "pose":
+        raise ContractError(
+            f"{s.where}.joints: only interface 'pose' has another topic for joints, not '{spec.interface}'"
+        )
     return spec
 
 

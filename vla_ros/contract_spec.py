@@ -53,10 +53,15 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class CommandSpec:
-    """Where the gate sends its commands: a controller's interface and topic."""
+    """Where the gate sends its commands: a controller's interface and topic.
+
+    joints: with interface `pose`, the topic of the controller of those joints that do not move the tip, such as a gripper; "" for
+    none.
+    """
 
     interface: str
     topic: str
+    joints: str = ""
 
 
 @dataclass(frozen=True)
