@@ -76,7 +76,10 @@ class SimulatedSensors:
 
 
 class _Body:
-    """Publishes joint states, wrench, taxels, the tool's pose as a tracker on it would, object poses, task status and the clock, each at its rate."""
+    """Publishes joint states, wrench, taxels, object poses, task status and the clock, each at its rate.
+
+    And the tool's pose, as a tracker on it would.
+    """
 
     def __init__(self, node: Node, contract: Contract, pads: tuple[str, ...], lockstep: bool) -> None:
         self._always = lockstep  # for who joins later
