@@ -14,8 +14,8 @@ app = typer.Typer(help="Measure what the sensors of this robot need to know.", n
 
 app.command("camera")(calibrate_camera.camera)
 app.command("hand-eye")(calibrate_camera.hand_eye)
-app.command("gripper")(calibrate_gripper.gripper)
 app.command("latency")(calibrate_latency.latency)
+app.command("gripper")(calibrate_gripper.gripper)
 
 
 @app.command("wrench")

@@ -15,6 +15,7 @@ def register(app: typer.Typer, bench: typer.Typer, calibrate: typer.Typer) -> No
     """Add the commands, each to its group."""
     app.command("teleop")(teleop)
     bench.command("teleop")(bench_teleop)
+    bench.command("mocap")(bench_mocap)
     bench.command("taught")(bench_taught)
     calibrate.command("leader")(calibrate_leader)
 
@@ -89,6 +90,17 @@ def bench_taught(
     setting = Teaching(device, output, task, episodes, seed, policy, steps, trials, contract, dataset, resume)
     report = run(setting, lambda line: print(line, flush=True))
     raise typer.Exit(0 if report.successes >= WANTED * trials else 1)
+
+
+def bench_mocap(
+    seconds: Annotated[float, typer.Option(help="how long to measure")] = 20.0,
+    device: Annotated[str, typer.Option(help="emulated tracker: natnet, vrpn, webxr")] = "natnet",
+    contract: ContractName = "tabletop_arm",
+) -> None:
+    """Print how truly the simulated arm follows a hand that an emulated tracker sees."""
+    from vla_ros.ros.bench_mocap import mocap
+
+    raise typer.Exit(0 if mocap(seconds, device, contract) else 1)
 
 
 def calibrate_leader(

@@ -11,7 +11,7 @@ from vla_ros.contract import load_contract
 from vla_ros.errors import PolicyError
 from vla_ros.evaluate.report import Report, Trial, difference_interval
 from vla_ros.policy.config import read_policy_file
-from vla_ros.ros.ablation import WITH, WITHOUT, Ablation, summary, table, variants
+from vla_ros.ros.ablation import UNREAD, WITH, WITHOUT, Ablation, summary, table, variants
 
 
 def report(successes: int, trials: int) -> Report:
@@ -26,9 +26,15 @@ def test_the_two_policies_differ_in_nothing_but_what_they_feel(tmp_path: Path) -
     for key in left_out:
         del felt["model"]["encoders"][key]
     assert felt == blind
-    assert left_out == {"observation.wrench.*", "observation.tactile.*"}
+    assert left_out == {"observation.wrench.tool", "observation.tactile.left", "observation.tactile.right"}
     streams = read_policy_file(files[WITHOUT])[0].streams(load_contract("tabletop_arm"))
     assert {stream.kind for stream in streams} == {"image", "joints", "text"}
+
+
+def test_a_camera_that_looks_into_the_hole_is_read_by_neither(tmp_path: Path) -> None:
+    for file in variants("act_felt", tmp_path, "tabletop_arm", UNREAD["insert"]).values():
+        config, _, _ = read_policy_file(file)
+        assert "observation.images.wrist" not in config.encoders and "observation.images.front" in config.encoders
 
 
 def test_an_unknown_policy_is_refused(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ trials for both.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from vla_ros.policy.config import policy_file, read_policy_file
 
 WITH, WITHOUT = "with wrench and touch", "without"
 FELT = ("wrench", "taxels")  # kinds of streams that are left out
+UNREAD = {"insert": ("observation.images.wrist",)}  # by task; this camera looks past the peg into the hole
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def ablation(setting: Ablation, say: Callable[[str], None] = print) -> dict[str,
 
     data = setting.output / "demonstrations"
     collect(setting.task, setting.demonstrations, setting.seed, data, setting.contract, resume=True)
-    files = variants(setting.policy, setting.output, setting.contract)
+    files = variants(setting.policy, setting.output, setting.contract, UNREAD.get(setting.task, ()))
     reports = {}
     for name, file in files.items():
         checkpoint = setting.output / file.stem
@@ -75,22 +77,27 @@ def ablation(setting: Ablation, say: Callable[[str], None] = print) -> dict[str,
     return result_
 
 
-def variants(policy: str, output: Path, contract: str) -> dict[str, Path]:
-    """Write the policy file twice to `output`, as it is and without encoders of what is felt; return the files by name."""
+def variants(policy: str, output: Path, contract: str, unread: Sequence[str] = ()) -> dict[str, Path]:
+    """Write the policy file twice to `output`, as it is and without encoders of what is felt; return the files by name.
+
+    unread: keys of streams that neither reads.
+    """
     config, _, _ = read_policy_file(policy)
     data = yaml.safe_load(policy_file(policy).read_text(encoding="utf-8"))
-    felt = {
-        pattern
-        for stream in config.streams(load_contract(contract))
-        for pattern, part in config.encoders.items()
-        if stream.kind in FELT and part is config.encoder_for(stream)
-    }
+    sections = data["model"]["encoders"]
+    streams = [stream for stream in config.streams(load_contract(contract)) if stream.key not in unread]
+    read = {s.key: sections[_pattern(s.key, sections)] for s in streams}
+    felt = {s.key for s in streams if s.kind in FELT}
     output.mkdir(parents=True, exist_ok=True)
     files = {WITH: output / "with.yaml", WITHOUT: output / "without.yaml"}
-    files[WITH].write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
-    data["model"]["encoders"] = {k: v for k, v in data["model"]["encoders"].items() if k not in felt}
-    files[WITHOUT].write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    for name, file in files.items():
+        data["model"]["encoders"] = {k: v for k, v in read.items() if name == WITH or k not in felt}
+        file.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     return files
+
+
+def _pattern(key: str, sections: Mapping[str, Any]) -> str:
+    return key if key in sections else next(pattern for pattern in sections if fnmatch(key, pattern))
 
 
 def summary(setting: Ablation, reports: dict[str, Report]) -> dict[str, Any]:
