@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TORCH="torch==2.13.0"
 readonly TORCH_CPU_INDEX="https://download.pytorch.org/whl/cpu"
-readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri libglib2.0-0 liburdfdom-tools)
+readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri libglib2.0-0 libgomp1 liburdfdom-tools)
 readonly REALSENSE_PACKAGE=libusb-1.0-0  # good to have: only pyrealsense2 needs it
 readonly VENV="$PWD/.venv"
 readonly STAMP="$VENV/.vla_ros_setup"
