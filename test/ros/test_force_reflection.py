@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ros_support import RosTest
 from servo_support import JOINTS, address, calibration
 
@@ -62,6 +63,7 @@ class Follower:
         assert self.ros.call(SetBool, "/teleop_node/clutch", SetBool.Request(data=held)).success
 
 
+@pytest.mark.timeout(300)
 def test_a_push_is_felt_while_the_clutch_is_held(ros: RosTest, tmp_path: Path) -> None:
     with DynamixelEmulator(amplitude=0.0) as leader:
         leader.rest[7] = SHUT
