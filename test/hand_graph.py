@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from changed_contract import patient_contract
+from changed_contract import blind_contract
 from ros_support import RosTest
 
 from vla_ros.contract import load_contract
@@ -22,15 +21,6 @@ RECENT = 100  # joint states
 WATCHED = 60  # commands of the gate, of 10 ms each, after engaging
 PACE = 0.002  # [m] that the hand moves at once: further is no motion of a hand
 AWAY = np.array([0.0, 0.04, 0.03])  # [m] that the hand moves
-
-
-def blind_contract(folder: Path) -> Path:
-    """Write a contract that a busy machine meets, of a robot without cameras."""
-    file = patient_contract(folder)
-    data = yaml.safe_load(file.read_text())
-    data["observation"] = {key: stream for key, stream in data["observation"].items() if stream["kind"] != "image"}
-    file.write_text(yaml.safe_dump(data, sort_keys=False))
-    return file
 
 
 class HandOperator:
