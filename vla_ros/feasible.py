@@ -20,6 +20,8 @@ AT_LIMIT = 0.01  # [rad, m] of a joint from the end of its range
 STARTS, POSTURES, UNLIKE = 12, 3, 0.2  # tries to reach the first pose; postures kept; [rad] by which they differ
 ITERATIONS = 20  # from one pose to the next
 OPENING_SLACK = 0.002  # [m] a hand may be open further than the robot's gripper
+SLACK = 1.02  # what is too fast by less than this is left to the gate
+SHARE = 0.8  # of the allowed acceleration that a motion may take: the rest is for keeping on its path
 BACK = 2  # steps towards a pose that is missed
 
 
@@ -55,7 +57,7 @@ class Feasibility:
 
     joints: what brings the tip to each pose, or as near as it gets [n + 1, N]. spans: what cannot be repeated at the
     recorded speed. reached: bool [n], whether both ends of a row can be reached at all. slower: by which factor the motion
-    has to be slowed down, where it is in reach, for every joint to keep its speed; 1 for not at all.
+    has to be slowed down, where it is in reach, for every joint to keep speed and acceleration; 1 for not at all.
     """
 
     joints: Array
@@ -81,6 +83,7 @@ class RobotReach:
         self.contract, self.placement = contract, placement or Placement()
         self.kinematics = kinematics = Kinematics.of(contract)
         self._velocity = np.minimum(contract.limits.velocity_for(contract.joint_names), kinematics.velocity)
+        self._acceleration = contract.limits.acceleration_for(contract.joint_names)
         grippers = [i for i, name in enumerate(contract.joint_names) if name not in kinematics.tip_joints]
         if len(grippers) > 1:
             names = ", ".join(contract.joint_names[i] for i in grippers)
@@ -101,19 +104,32 @@ class RobotReach:
             joints[:, self._gripper], gripping = self._gripped(wide)
             problems = [problem or wrong for problem, wrong in zip(problems, gripping, strict=True)]
         reached = np.array([not (a or b) for a, b in pairwise(problems)], dtype=bool)
+        speed, effort = self._pace(joints, rate)
+        effort[1:] *= (reached[1:] & reached[:-1])[:, None]  # between two postures there is no motion
+        reasons = [
+            before or after or self._haste(fast, sudden)
+            for (before, after), fast, sudden in zip(pairwise(problems), speed, effort, strict=True)
+        ]
+        paces = np.maximum(speed, np.sqrt(effort))[reached]
+        most = float(paces.max()) if reached.any() else 1.0
+        return Feasibility(joints, tuple(_spans(reasons)), reached, most if most > SLACK else 1.0)
+
+    def _pace(self, joints: Array, rate: float) -> tuple[Array, Array]:
+        """Return speeds and accelerations in rows [n, N], as parts of what is allowed; an acceleration is that at its begin."""
         speed = np.abs(np.diff(joints, axis=0)) * rate / self._velocity
-        reasons = []
-        for row, (before, after) in enumerate(pairwise(problems)):
-            joint = int(speed[row].argmax())
-            factor = float(speed[row, joint])
-            fast = (
-                f"too fast: {self.contract.joint_names[joint]} {factor:.2f} times its speed"
-                if factor > 1.0 + 1e-6
-                else ""
-            )
-            reasons.append(before or after or fast)
-        slower = max(1.0, float(speed[reached].max())) if reached.any() else 1.0
-        return Feasibility(joints, tuple(_spans(reasons)), reached, slower)
+        effort = np.zeros_like(speed)
+        effort[1:] = np.abs(np.diff(joints, n=2, axis=0)) * rate**2 / (SHARE * self._acceleration)
+        if self._gripper is not None:
+            effort[:, self._gripper] = 0.0  # fingers that start with a jerk move no tool
+        return speed, effort
+
+    def _haste(self, speed: Array, effort: Array) -> str:
+        """Return why a row is too fast for its joints, "" if it is not; speed, effort [N] as `_pace` gives them."""
+        for parts, bound, what in ((speed, SLACK, "speed"), (effort, SLACK**2, "acceleration")):
+            joint = int(parts.argmax())
+            if parts[joint] > bound:
+                return f"too fast: {self.contract.joint_names[joint]} {float(parts[joint]):.2f} times its {what}"
+        return ""
 
     def _follow(self, goals: Array) -> tuple[Array, list[str]]:
         """Return joints [n + 1, N] along the goals and why each is missed; of several postures the one that misses least."""

@@ -94,13 +94,23 @@ def bench_taught(
 
 def bench_mocap(
     seconds: Annotated[float, typer.Option(help="how long to measure")] = 20.0,
-    device: Annotated[str, typer.Option(help="emulated tracker: natnet, vrpn, webxr")] = "natnet",
+    device: Annotated[str, typer.Option(help="emulated tracker: natnet, webxr; with --live vrpn too")] = "natnet",
     contract: ContractName = "tabletop_arm",
+    frequency: Annotated[float, typer.Option(help="[Hz] of the hand's motion of 100 mm")] = 0.2,
+    live: Annotated[
+        bool, typer.Option("--live", help="through the running graph, on a machine that is not busy")
+    ] = False,
 ) -> None:
     """Print how truly the simulated arm follows a hand that an emulated tracker sees."""
-    from vla_ros.ros.bench_mocap import mocap
+    if live:
+        from vla_ros.ros.bench_mocap import mocap as run_live
 
-    raise typer.Exit(0 if mocap(seconds, device, contract) else 1)
+        raise typer.Exit(0 if run_live(seconds, device, contract, frequency) else 1)
+    from vla_ros.teleop.retargeting_bench import follow
+
+    followed = follow(device, contract, seconds, frequency)
+    print(followed.text(device, frequency))
+    raise typer.Exit(0 if followed.good else 1)
 
 
 def calibrate_leader(

@@ -117,7 +117,7 @@ def retarget(
     place: Place = "0,0,0",
     tip: Tip = "0,0,0",
     opening: Opening = 0.0,
-    least: Annotated[float, typer.Option(help="leave episodes out of which less than this part is feasible")] = 1.0,
+    least: Annotated[float, typer.Option(help="leave episodes out of which less than this part is feasible")] = 0.9,
 ) -> None:
     """Make the robot's own dataset of what it can repeat: joints by inverse kinematics, actions in its own space."""
     from vla_ros.contract import load_contract

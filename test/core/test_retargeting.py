@@ -11,6 +11,7 @@ from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.hands import make_hand
 from vla_ros.teleop.operation import Operation
 from vla_ros.teleop.retargeting import LASTING, Retargeting
+from vla_ros.teleop.retargeting_bench import follow
 
 STEP = 10_000_000  # [ns]
 START = {"shoulder_pan": -0.2, "shoulder_lift": 0.1, "elbow": 0.2, "wrist_1": -0.1, "wrist_2": 0.1}
@@ -65,6 +66,15 @@ def test_the_tip_does_what_the_hand_does_within_5_mm(device: str) -> None:
         assert arm.operation.retargeting.problem == ""
     finally:
         arm.hand.close()
+
+
+def test_in_physics_the_tip_is_within_5_mm_of_the_hand_and_taking_the_clutch_moves_nothing() -> None:
+    followed = follow("natnet", seconds=3.0)
+    assert followed.errors.max() < 0.005
+    assert np.degrees(followed.angles.max()) < 1.0
+    assert followed.step < 0.002
+    assert float(followed.told.split()[1].rstrip(",")) < 0.1
+    assert followed.good and "want 5 mm at most" in followed.text("natnet", 0.2)
 
 
 def test_a_hand_out_of_the_arms_reach_is_told_with_how_far() -> None:

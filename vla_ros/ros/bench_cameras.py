@@ -80,7 +80,8 @@ def cameras(seconds: float = 60.0, count: int = 3, codec: str = "rawvideo") -> b
     names = [f"camera_{number}" for number in range(1, count + 1)]
     module = "vla_ros.ros.nodes.camera_node"
     with tempfile.TemporaryDirectory(prefix="vla_ros_bench_") as scratch:
-        film = write_clip(Path(scratch) / "film.avi", SIZE, RATE, RATE, codec)
+        kind = "avi" if codec == "rawvideo" else "mp4"  # an AVI has no times of H.264's pictures
+        film = write_clip(Path(scratch) / f"film.{kind}", SIZE, RATE, RATE, codec)
         specs = [NodeSpec(name, module, {"device": film}, nice=-5) for name in names]
         with Graph(specs) as graph, node_spun_aside() as node:
             graph.wait_ready()
@@ -103,6 +104,8 @@ def _report(policy: _Policy) -> bool:
     lost, ages = 0, []
     for key in policy.cameras:
         stamps = np.array(sorted(set(policy.stamps[key])))
+        if len(stamps) < 2:
+            raise GraphError(f"{key}: {len(stamps)} frames came while it was measured; is the machine overloaded?")
         published = round(float(stamps[-1] - stamps[0]) * RATE / NANOSECONDS) + 1
         lost += published - len(stamps)
         ages += policy.ages[key]

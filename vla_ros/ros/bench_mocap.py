@@ -1,4 +1,4 @@
-"""How truly the simulated arm does what a tracked hand does: an emulated tracker, teleop_node, gate, physics."""
+"""How truly the simulated arm does what a tracked hand does: an emulated tracker, teleop_node, gate, physics, live."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from vla_ros.ros.convert import from_time
 from vla_ros.ros.graph import bring_up
 from vla_ros.ros.realtime import SWITCH_INTERVAL
 from vla_ros.ros.up import Graph
+from vla_ros.teleop.retargeting_bench import AMPLITUDE, SWING, figures
 
-AMPLITUDE, SWING, MOTION = 0.05, 0.15, 0.2  # [m], [rad], [Hz] of the hand
 SETTLING = 2.0  # [s] that the hand is at rest first
 ATTEMPTS = 5  # to have a motion that a busy machine does not interrupt
 DEADLINE = 60.0  # [s]
@@ -37,7 +37,7 @@ WANTED = 5.0  # [mm]
 TRACKERS = ("natnet", "vrpn", "webxr")
 
 
-def mocap(seconds: float = 20.0, device: str = "natnet", contract: str = "tabletop_arm") -> bool:
+def mocap(seconds: float, device: str, contract: str, frequency: float) -> bool:
     """Print how far the arm's tip is from where the hand is, and what the operator is told. Return whether it is as wanted.
 
     Motions count from the moment of engagement on, by the hand's own time: the error holds the lag of the whole path. A
@@ -64,7 +64,7 @@ def mocap(seconds: float = 20.0, device: str = "natnet", contract: str = "tablet
                 start, begun = tips.poses[-1][1], hand.at(0)
                 tips.clear()
                 hand.began = time.time_ns()
-                hand.amplitude, hand.swing, hand.frequency = AMPLITUDE, SWING, MOTION
+                hand.amplitude, hand.swing, hand.frequency = AMPLITUDE, SWING, frequency
                 time.sleep(seconds)
                 graph.check()
                 if not tips.interrupted:
@@ -78,10 +78,10 @@ def mocap(seconds: float = 20.0, device: str = "natnet", contract: str = "tablet
             errors, angles, away = tips.errors(hand, begun, start)
     told = tips.figures.get("retargeting_error_mm", "nothing")
     print(
-        f"{device}, a hand that moves {2e3 * AMPLITUDE:.0f} mm and turns {np.degrees(2 * SWING):.0f} degrees at {MOTION:g} Hz"
+        f"{device}, a hand that moves {2e3 * AMPLITUDE:.0f} mm and turns {np.degrees(2 * SWING):.0f} degrees at {frequency:g} Hz"
     )
-    print(f"tip from where the hand is now:   {_figures(errors)} mm, {_figures(angles)} degrees")
-    print(f"tip from the hand's path:         {_figures(away)} mm (want {WANTED:g} mm at most)")
+    print(f"tip from where the hand is now:   {figures(errors)} mm, {figures(angles)} degrees")
+    print(f"tip from the hand's path:         {figures(away)} mm (want {WANTED:g} mm at most)")
     print(f"told live in /diagnostics:        {told} mm between what is asked for and what the joints give")
     return bool(away.max() < WANTED)
 
@@ -154,7 +154,3 @@ def _wait(condition: Callable[[], bool], alive: Callable[[], None]) -> None:
         if time.monotonic() > end:
             raise GraphError(f"the hand did not lead within {DEADLINE:.0f} s; is the machine overloaded?")
         time.sleep(0.05)
-
-
-def _figures(values: np.ndarray) -> str:
-    return f"p50 {np.percentile(values, 50):.2f}, p99 {np.percentile(values, 99):.2f}, max {values.max():.2f}"

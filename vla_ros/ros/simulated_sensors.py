@@ -78,7 +78,7 @@ class SimulatedSensors:
 class _Body:
     """Publishes joint states, wrench, taxels, object poses, task status and the clock, each at its rate.
 
-    Also the tool's pose, as a tracker on it would, where the contract has such a stream.
+    And the tool's pose, as a tracker on it would.
     """
 
     def __init__(self, node: Node, contract: Contract, pads: tuple[str, ...], lockstep: bool) -> None:

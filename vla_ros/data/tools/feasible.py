@@ -91,13 +91,14 @@ def retarget(
     robot: Contract,
     placement: Placement,
     output: Path,
-    least: float = 1.0,
+    least: float = 0.9,
     say: Callable[[str], None] = lambda line: None,
 ) -> int:
     """Append what the robot can repeat to its own dataset `output`; return how many episodes that were.
 
-    An episode counts if at least the part `least` of its rows is feasible; the longest such stretch is taken. The joints
-    are those of inverse kinematics, pictures are copied where the robot's contract has them by the same key and shape.
+    An episode counts if at least the part `least` of its rows is feasible; its longest stretch in reach is taken, since what
+    is too fast now and then the gate bounds. The joints are those of inverse kinematics; pictures are copied where the
+    robot's contract has them by the same key and shape.
     Raises DatasetError for a stream of the robot that a hand does not record.
     """
     check_streams(dataset, robot)
@@ -105,10 +106,7 @@ def retarget(
         before = writer.num_episodes
         for report in feasible(dataset, robot, placement):
             found, episode = report.found, dataset.episodes[report.episode]
-            good = np.ones(found.rows, dtype=bool)
-            for span in found.spans:
-                good[span.start : span.stop] = False
-            rows = longest(good)
+            rows = longest(found.reached)
             if found.share < least or len(rows) < 2:
                 say(f"episode {report.episode}: {found.share:.0%} feasible; left out")
                 continue
