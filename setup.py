@@ -10,6 +10,8 @@ from setuptools import find_packages, setup
 NAME = "vla_ros"
 NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node"]
 NODES += ["camera_node", "force_torque_node", "tactile_node"]
+NODES += ["tracker_node"]
+NODES += ["umi_node"]
 SHARED_FOLDERS = ["config", "launch", "urdf"]
 
 
@@ -83,8 +85,8 @@ setup(
         "av>=14.0",
         "numpy>=2.0",
         "opencv-python>=4.10",
-        "pin>=3.1",
-        "pin-pink>=3.3",  # differential inverse kinematics of poses, with the solver daqp
+        "pin>=3.4",
+        "pin-pink>=4.0",  # differential inverse kinematics of poses, with the solver daqp
         "daqp>=0.8.2",
         "pyarrow>=15.0",
         "pyyaml>=6.0",

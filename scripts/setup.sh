@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TORCH="torch==2.13.0"
 readonly TORCH_CPU_INDEX="https://download.pytorch.org/whl/cpu"
-readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools)
+readonly SYSTEM_PACKAGES=(libegl1 libgl1 libgles2 libgl1-mesa-dri libglib2.0-0 libgomp1 liburdfdom-tools)
 readonly REALSENSE_PACKAGE=libusb-1.0-0  # good to have: only pyrealsense2 needs it
 readonly VENV="$PWD/.venv"
 readonly STAMP="$VENV/.vla_ros_setup"
@@ -57,8 +57,8 @@ system_libraries() {
     say "not a Debian or Ubuntu system: make sure that EGL, OpenGL and check_urdf are installed"
     return
   fi
-  for package in "${SYSTEM_PACKAGES[@]}"; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  for package in "${SYSTEM_PACKAGES[@]}"; do  # Ubuntu 24.04 has some under a name of their own
+    dpkg-query -W -f='${Status}' "$package" "${package}t64" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
   [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
   if ! dpkg-query -W -f='${Status}' "$REALSENSE_PACKAGE" 2>/dev/null | grep -q 'ok installed'; then

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,10 @@ class Operation:
     def see(self, stamp: int, positions: Mapping[str, float]) -> None:
         """Take where the arm is, or is sent by the gate, at `stamp` [ns]: joints [rad, m] by name."""
         self._arm, self._seen = dict(positions), stamp
+
+    def arm(self, names: Sequence[str]) -> Array | None:
+        """Return where these joints are [N] (rad, m); None before the arm was seen."""
+        return np.array([self._arm[name] for name in names]) if self._arm else None
 
     def act(self, sample: TeleopSample, stamp: int | None = None, task: str = "") -> ActionChunk:
         """Return the chunk for a sample: empty ("hold") while the clutch is open, and without names when it is the operator

@@ -59,6 +59,9 @@ DEVICES = {
     "natnet": DeviceKind(
         "natnet://192.168.1.5?body=Hand", "a rigid body that OptiTrack's Motive streams moves the tip"
     ),
+    "vrpn": DeviceKind(
+        "vrpn://192.168.1.5?body=Hand", "what a VRPN server tracks, Vicon's or another's, moves the tip"
+    ),
     "webxr": DeviceKind(
         "webxr://127.0.0.1:8443", "a headset's controller or hand, or a phone, moves the tip", "hold the grip button"
     ),

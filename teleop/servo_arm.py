@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from vla_ros.drivers.address import Address
@@ -11,10 +12,13 @@ from vla_ros.drivers.base import Reading
 from vla_ros.errors import DeviceError
 from vla_ros.teleop.calibration import Calibration, load_calibration, parse_renaming
 from vla_ros.teleop.device import TeleopSample
+from vla_ros.teleop.reflection import ForceReflection, ReflectionSettings
 from vla_ros.teleop.servo_bus import ServoBus
 from vla_ros.teleop.servo_tables import DYNAMIXEL, FEETECH, ServoTable
 
 HEALTH_PERIOD = 1.0  # [s] in which one servo after the other is asked for its voltage and its faults
+MOST_WATCHED = 127  # of a watchdog's register; more: it has acted
+WATCHDOG = 0.2  # [s] without a packet after which servos that are told currents let go
 JUMP = 500  # [ticks], 44 degrees from one sample to the next
 WRONG = 10  # wrong answers of one servo in a row: it is a fault
 
@@ -23,14 +27,14 @@ class ServoArm:
     """A driver (see `vla_ros.drivers.base`) of leader arms: ``dynamixel:///dev/ttyUSB0?calibration=leader.yaml``.
 
     Options: calibration, joints (leader:follower,... where names differ), rate [Hz], baud, homing (check or ignore: whether
-    the servos' homing offsets must be those of the calibration).
+    the servos' homing offsets must be those of the calibration), reflect and current: see `ReflectionSettings`.
     """
 
     table: ServoTable
     _due: float  # the next sync read, monotonic [s]
 
     def __init__(self, address: Address) -> None:
-        address.only("calibration", "joints", "rate", "baud", "homing")
+        address.only("calibration", "joints", "rate", "baud", "homing", "reflect", "current")
         if not address.path:
             raise DeviceError(f"{address.text}: no port; want {address.device}:///dev/ttyUSB0?calibration=leader.yaml")
         if "calibration" not in address.options:
@@ -41,6 +45,7 @@ class ServoArm:
         self.calibration: Calibration = load_calibration(address.options["calibration"], renamed)
         self._check_homing = address.text_of("homing", "check", ("check", "ignore")) == "check"
         self._period = 1.0 / address.number("rate", 100.0, 1.0, 1000.0)
+        self.reflection = self._reflecting(address)
         self.bus = ServoBus(self.table, address.path, address.whole("baud", self.table.baud, 9600, 4_000_000))
         self.device, self.rejected = f"{address.device} {address.path}", 0
         self.servos = [joint.id for joint in self.calibration.joints.values()]
@@ -66,6 +71,8 @@ class ServoArm:
         for name, joint in self.calibration.joints.items():
             self._check(name, joint.id, joint.homing_offset)
             self.bus.torque_off(joint.id)
+            if self.reflection is not None and joint.ends is None:
+                self._take_currents(name, joint.id)
             self._lowest[joint.id] = self.bus.read(joint.id, self.table.lowest)
 
     def read(self, timeout: float) -> Reading[TeleopSample] | None:
@@ -88,11 +95,58 @@ class ServoArm:
             self.rejected += 1
             return None
         sample = TeleopSample(arrival, self.calibration.positions(ticks))
+        self._reflect(arrival)
         return Reading(sample, arrival, flags=tuple(flag for flags in self._flags.values() for flag in flags))
 
     def close(self) -> None:
-        """Let the port go."""
+        """Let the port go; servos that were told currents let go too, at the latest by their watchdog."""
+        if self.reflection is not None:
+            with suppress(DeviceError):
+                for joint in self.calibration.joints.values():
+                    self.bus.torque_off(joint.id)
         self.bus.close()
+
+    def _reflecting(self, address: Address) -> ForceReflection | None:
+        gain = address.number("reflect", 0.0, 0.0, 1.0)
+        limit = address.number("current", ReflectionSettings.limit, 1.0, 1000.0)
+        if gain == 0.0:
+            return None
+        if self.table.current is None:
+            raise DeviceError(
+                f"{address.text}: {self.table.make} servos take no currents, so that forces cannot be felt"
+            )
+        return ForceReflection(ReflectionSettings(gain, limit))
+
+    def _take_currents(self, name: str, servo: int) -> None:
+        """Let the servo be driven by current: none at first, and none when the bus falls silent."""
+        control = self.table.current
+        assert control is not None
+        silence = round(WATCHDOG / control.watchdog_unit)
+        for register, value in (
+            *((control.mode, control.by_current), (control.watchdog, 0), (control.watchdog, silence)),
+            *((control.goal, 0), (self.table.torque, 1)),
+        ):
+            if not self.bus.write(servo, register, value):
+                raise DeviceError(
+                    f"{self.bus.port}: servo {servo} ('{name}') takes no currents (register {register.address}): "
+                    "leave reflect out"
+                )
+
+    def _wake(self, servo: int) -> None:
+        """Let a servo be told currents again whose watchdog has acted, the bus having been silent for a moment."""
+        control = self.table.current
+        if self.reflection is None or control is None or self.bus.read(servo, control.watchdog) <= MOST_WATCHED:
+            return
+        self.reflection.restart()
+        for value in (0, round(WATCHDOG / control.watchdog_unit)):
+            self.bus.write(servo, control.watchdog, value)
+
+    def _reflect(self, now: int) -> None:
+        if self.reflection is None:
+            return
+        wanted = self.reflection.step(now)
+        turned = {name: joint for name, joint in self.calibration.joints.items() if joint.ends is None}
+        self.bus.currents({joint.id: joint.direction * wanted.get(name, 0.0) for name, joint in turned.items()})
 
     def _reset(self) -> None:
         self._due = time.monotonic()
@@ -148,6 +202,7 @@ class ServoArm:
         try:
             faults = self.table.faults_in(self.bus.read(servo, self.table.status))
             volts = self.bus.read(servo, self.table.voltage)
+            self._wake(servo)
         except DeviceError:
             return  # if it is more than a hiccup, the next sync read tells
         flags = [f"servo {servo}: {fault} error" for fault in faults]

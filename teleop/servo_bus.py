@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import termios
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -96,17 +96,35 @@ class ServoBus:
                 self._late = True
         raise DeviceError(f"{self.port}: servo {servo}: {self._told(result)}")
 
-    def torque_off(self, servo: int) -> None:
-        """Let a hand turn the servo."""
-        result: int = self._sdk.COMM_TX_FAIL
+    def write(self, servo: int, register: Register, value: int) -> bool:
+        """Write a register of one servo; return whether the servo took it."""
+        data = list((value % (1 << 8 * register.size)).to_bytes(register.size, "little"))
         with self._named(f"servo {servo}"):
             for _ in range(TRIES):
                 self._fresh()
-                result, error = self._packets.write1ByteTxRx(self._port, servo, self.table.torque.address, 0)
+                result, error = self._packets.writeTxRx(self._port, servo, register.address, register.size, data)
                 if self._answered(result, 0) and not error & ~self.table.alert:
-                    return
+                    return True
                 self._late = True
-        raise DeviceError(f"{self.port}: servo {servo} does not let its torque go: {self._told(result)}")
+        return False
+
+    def torque_off(self, servo: int) -> None:
+        """Let a hand turn the servo."""
+        if not self.write(servo, self.table.torque, 0):
+            raise DeviceError(f"{self.port}: servo {servo} does not let its torque go")
+
+    def currents(self, values: Mapping[int, float]) -> None:
+        """Tell servos by id their currents [mA] in one sync write, which is not answered."""
+        control = self.table.current
+        if control is None:
+            raise DeviceError(f"{self.port}: {self.table.make} servos take no currents")
+        with self._named("sync write"):
+            self._fresh()
+            group = self._sdk.GroupSyncWrite(self._port, self._packets, control.goal.address, control.goal.size)
+            for servo, value in values.items():
+                group.addParam(servo, list(round(value).to_bytes(control.goal.size, "little", signed=True)))
+            if group.txPacket() != self._sdk.COMM_SUCCESS:
+                raise DeviceError(f"{self.port}: lost while writing")
 
     def positions(self, servos: Sequence[int]) -> tuple[dict[int, int], list[int], int | None, bool]:
         """Return ticks by id in one sync read, who raises an alert, and who answered not or wrong (`positions` ends there):

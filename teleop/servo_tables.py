@@ -28,6 +28,20 @@ class Register:
 
 
 @dataclass(frozen=True)
+class CurrentControl:
+    """mode: register of the operating mode, by_current: its value for current control. goal: the current [mA].
+
+    watchdog: after so many units of `watchdog_unit` [s] without a packet on the bus the servo lets go by itself.
+    """
+
+    mode: Register
+    by_current: int
+    goal: Register
+    watchdog: Register
+    watchdog_unit: float
+
+
+@dataclass(frozen=True)
 class ServoTable:
     """One make of servos. sdk: the vendor's module, package: what pip calls it, protocol: PacketHandler's argument.
 
@@ -51,6 +65,7 @@ class ServoTable:
     length: tuple[
         int, int
     ]  # in a status packet: where its length field is, and how much more than parameters it counts
+    current: CurrentControl | None = None  # of servos that can be told a current
 
     def faults_in(self, bits: int) -> tuple[str, ...]:
         """Return the names of the set bits."""
@@ -74,6 +89,8 @@ DYNAMIXEL = ServoTable(
     faults={0: "input voltage", 2: "overheating", 3: "motor encoder", 4: "electrical shock", 5: "overload"},
     alert=0x80,
     length=(5, 4),
+    # 2.2.6 "Operating Mode(11)", 2.4.12 "Bus Watchdog(98)" [20 ms], 2.4.14 "Goal Current(102)", in units of 1 mA on an XL330
+    current=CurrentControl(Register(11, 1), 0, Register(102, 2, -1), Register(98, 1), 0.02),
 )
 
 # Feetech, "Magnetic Encoder STS Servo, Memory Table": 2.2 "EPROM", 2.3 "SRAM Control", 2.4 "SRAM Feedback", 3.2 "Servo

@@ -51,13 +51,19 @@ class TrackerHand:
         return self._emulator.address
 
     def connect(self) -> None:
-        """Start the tracker and open its driver. Raises DeviceError."""
+        """Start the tracker and open its driver, as often as it takes. Raises DeviceError."""
         self._seeing.hand.pose = self._seeing.hand.at(0)
         self._emulator.start()
         address = self.address()
         tracker: Tracker = make_driver("tracker", address)  # type: ignore[assignment]
         self._device = TrackedHand(tracker, Address.parse(address), self._gripper)
-        self._device.open()
+        end = time.monotonic() + DEADLINE
+        while True:
+            try:
+                return self._device.open()
+            except DeviceError:
+                if time.monotonic() > end:
+                    raise
 
     def move(self, wanted: TeleopSample) -> None:
         """Put the hand where the tip is to be, thumb and index finger as far apart as the gripper is to be open."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import WrenchStamped
+from geometry_msgs.msg import PoseStamped, WrenchStamped
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from ros_support import RosTest
@@ -43,7 +43,7 @@ class GateGraph:
         self._joints = node.create_publisher(JointState, self.contract.state.topic, profile)
         self._wrench = node.create_publisher(WrenchStamped, "/tool/wrench", profile)
         self._chunks = {s: node.create_publisher(JointTrajectory, f"/{s}/chunk", profile) for s in ("policy", "teleop")}
-        kind = Float64MultiArray if command.interface == "forward" else JointTrajectory
+        kind = {"forward": Float64MultiArray, "pose": PoseStamped}.get(command.interface, JointTrajectory)
         node.create_subscription(kind, command.topic, self._on_command, qos.reliable(100))
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.COMMAND)
         node.create_subscription(String, "/gate/source", lambda m: self.sources.append(m.data), qos.LATCHED)
@@ -71,6 +71,8 @@ class GateGraph:
 
     def _on_command(self, message: Any) -> None:
         self.commands.append(message)
+        if isinstance(message, PoseStamped):
+            return  # the test follows it
         self.q = np.array(message.data if isinstance(message, Float64MultiArray) else message.points[0].positions)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

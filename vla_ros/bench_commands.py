@@ -1,4 +1,4 @@
-"""`vla-ros bench record | record-kill | loader | parsers | encoders | edge`: data kept and read, rubbish survived, time."""
+"""`vla-ros bench record | record-kill | loader | parsers | encoders | edge | cameras`: what is lost, and time."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command("encoders")(encoders)
     app.command("parsers")(parsers)
     app.command("edge")(edge)
+    app.command("cameras")(cameras)
     app.command("ablation")(ablation)
 
 
@@ -117,6 +118,19 @@ def edge(
     from vla_ros.ros.bench_edge import edge as run
 
     run(checkpoint or share_path("config/checkpoints/tabletop_act"), seconds)
+
+
+def cameras(
+    seconds: Annotated[float, typer.Option(help="how long to measure")] = 60.0,
+    count: Annotated[int, typer.Option(help="cameras of 640x480 pixels at 30 Hz", min=1)] = 3,
+    codec: Annotated[
+        str, typer.Option(help="of the film they play: rawvideo (YUYV, as a USB camera sends), libx264")
+    ] = "rawvideo",
+) -> None:
+    """Send cameras' pictures through driver, DDS and alignment; count what is lost and print how old they are."""
+    from vla_ros.ros.bench_cameras import cameras as run
+
+    raise typer.Exit(0 if run(seconds, count, codec) else 1)
 
 
 def ablation(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vla_ros import calibrate_camera, calibrate_latency
+from vla_ros import calibrate_camera, calibrate_gripper, calibrate_latency
 
 app = typer.Typer(help="Measure what the sensors of this robot need to know.", no_args_is_help=True)
 
@@ -15,6 +15,7 @@ app = typer.Typer(help="Measure what the sensors of this robot need to know.", n
 app.command("camera")(calibrate_camera.camera)
 app.command("hand-eye")(calibrate_camera.hand_eye)
 app.command("latency")(calibrate_latency.latency)
+app.command("gripper")(calibrate_gripper.gripper)
 
 
 @app.command("wrench")

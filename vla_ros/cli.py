@@ -147,6 +147,9 @@ def collect(
     device: Annotated[
         str, typer.Option(help="scripted, or scripted://dynamixel: an emulated device in the operator's hand")
     ] = "scripted",
+    record_as: Annotated[
+        str, typer.Option(help="contract of the dataset, such as tabletop_hand: the arm stands in for a tracked hand")
+    ] = "",
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate.
 
@@ -167,6 +170,7 @@ def collect(
         countdown=countdown,
         policy=str(with_policy or ""),
         device=device,
+        record_as=record_as,
     )
 
 

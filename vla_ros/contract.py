@@ -17,6 +17,7 @@ from vla_ros.contract_spec import (
     NO_LIMITS,
     POSE_AXES,
     POSITION_SUFFIX,
+    TAXEL_UNITS,
     ActionSpec,
     CommandSpec,
     Contract,
@@ -42,7 +43,7 @@ __all__ = [
 KINDS = ("image", "depth", "joints", "wrench", "taxels", "pose", "text")
 ALIGNMENTS = ("asof", "nearest", "interpolate")
 SPACES = ("joint_position", "ee_pose")
-INTERFACES = ("joint_trajectory", "forward")
+INTERFACES = ("joint_trajectory", "forward", "pose")
 KEY_PREFIX = {
     "image": "observation.images.",
     "depth": "observation.depth.",
@@ -117,6 +118,7 @@ def _stream(key: str, s: Section) -> StreamSpec:
         max_age=s.number("max_age", default=0.1, positive=True),
         align=s.choice("align", ALIGNMENTS, default="asof"),
         history=int(s.number("history", default=1, positive=True)),
+        unit=s.text("unit", default=""),
     )
     s.finish()
     prefix = KEY_PREFIX[kind]
@@ -124,6 +126,10 @@ def _stream(key: str, s: Section) -> StreamSpec:
     if (exact and key != prefix) or (not exact and not (key.startswith(prefix) and len(key) > len(prefix))):
         want = prefix if exact else prefix + "<name>"
         raise ContractError(f"{s.where}: a stream of kind '{kind}' is named '{want}', not '{key}'")
+    if stream.unit and kind != "taxels":
+        raise ContractError(f"{s.where}.unit: a stream of kind '{kind}' has none to choose, only taxels do")
+    if stream.unit and stream.unit not in TAXEL_UNITS:
+        raise ContractError(f"{s.where}.unit: {unknown_name('unit', stream.unit, TAXEL_UNITS)}")
     _check_shape(stream, s.where)
     return stream
 
@@ -170,16 +176,18 @@ def _action(s: Section) -> ActionSpec:
         raise ContractError(
             f"{s.where}.names: ee_pose begins with {', '.join(POSE_NAMES)}, not {', '.join(spec.names[:7])}"
         )
-    if spec.space == "ee_pose" and spec.other_tips:
-        raise ContractError(
-            f"{s.where}.other_tips: ee_pose moves one tip; a robot of several arms wants joint_position"
-        )
+    if spec.other_tips and "pose" in (spec.space.removeprefix("ee_"), spec.command.interface):
+        raise ContractError(f"{s.where}.other_tips: a pose moves one tip; a robot of several arms wants joint_position")
     return spec
 
 
 def _command(s: Section) -> CommandSpec:
-    spec = CommandSpec(s.choice("interface", INTERFACES), s.topic("topic"))
+    spec = CommandSpec(s.choice("interface", INTERFACES), s.topic("topic"), s.text("joints", default=""))
     s.finish()
+    if spec.joints and spec.interface != "pose":
+        raise ContractError(
+            f"{s.where}.joints: only interface 'pose' has another topic for joints, not '{spec.interface}'"
+        )
     return spec
 
 

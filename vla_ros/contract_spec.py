@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vla_ros.errors import ContractError
 
 POSITION_SUFFIX = ".pos"
+TAXEL_UNITS = ("N", "uT", "counts")  # what skins measure: force, magnetic field, what their converter gives
 TOKENS = "/tokens"  # a topic that ends so carries what an encoder beside the sensor made of its stream
 POSE_AXES = ("x", "y", "z", "qx", "qy", "qz", "qw")  # of a stream of kind pose [m], a unit quaternion
 
@@ -23,6 +24,7 @@ class StreamSpec:
     shape: of one sample: image [H, W, 3], depth [H, W], joints [N], wrench [6], taxels [h, w, 3], pose [7]; empty for text.
     rate: nominal rate of the stream [Hz]. latency: capture to stamp [s], for drivers that stamp on arrival.
     max_age: the oldest sample a policy may act on [s]. history: how many samples a value holds, oldest first.
+    unit: of taxels, one of TAXEL_UNITS; "" where it is not said.
     """
 
     key: str
@@ -36,6 +38,7 @@ class StreamSpec:
     max_age: float = 0.1
     align: str = "asof"
     history: int = 1
+    unit: str = ""
 
     @property
     def is_tokens(self) -> bool:
@@ -50,10 +53,15 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class CommandSpec:
-    """Where the gate sends its commands: a controller's interface and topic."""
+    """Where the gate sends its commands: a controller's interface and topic.
+
+    joints: with interface `pose`, the topic of the controller of those joints that do not move the tip, such as a gripper; "" for
+    none.
+    """
 
     interface: str
     topic: str
+    joints: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,9 +149,14 @@ class Contract:
         """Return, one line each, where `other` disagrees on what a trained policy depends on.
 
         Topics, latencies, ages, limits and the command interface may differ between training and robot;
-        the robot, rate, streams (kind, shape, names, history, order) and the action's space, names and frames may not.
+        the robot, rate, streams (kind, shape, names, history, order), the taxels' unit where both say it, and the action's
+        space, names and frames may not.
         """
         mine, theirs = self._signature(), other._signature()
+        for key in self.observation.keys() & other.observation.keys():
+            units = [contract.observation[key].unit for contract in (self, other)]
+            if all(units):
+                mine[f"{key}.unit"], theirs[f"{key}.unit"] = units
         return [
             f"{key}: {mine.get(key, 'absent')} in {self.source}, {theirs.get(key, 'absent')} in {other.source}"
             for key in dict.fromkeys((*mine, *theirs))

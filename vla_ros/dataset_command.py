@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from vla_ros import umi_commands
 from vla_ros.errors import DatasetError
 
 app = typer.Typer(help="Look into datasets, check, view, convert, merge and split them.", no_args_is_help=True)
+umi_commands.register(app)
 
 Root = Annotated[Path, typer.Argument(help="folder of the dataset")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -172,22 +174,6 @@ def from_bag(
     for one in run(bags, load_contract(contract), output, task, success, jobs, engine, say=print):
         stale = "".join(f", {rows} rows with an old {key}" for key, rows in one.stale_rows.items())
         print(f"episode {one.episode}: {one.rows} rows{stale}")
-    _tell([], output)
-
-
-@app.command("from-umi")
-def from_umi(
-    file: Annotated[Path, typer.Argument(help="replay buffer of UMI: a .zarr.zip file or a .zarr folder")],
-    output: Annotated[Path, typer.Option("--output", "--out", help="folder of the dataset; appended to if it exists")],
-    task: Annotated[str, typer.Option(help="instruction of the episodes, which the file does not hold")],
-    fps: Annotated[float, typer.Option(help="frames a second that the file holds")] = 59.94,
-    every: Annotated[int, typer.Option(help="take each so many-th frame; UMI trains with 3")] = 3,
-    gripper: Annotated[int, typer.Option(help="number of the gripper whose motion is the action")] = 0,
-) -> None:
-    """Make a dataset of one that UMI has published; needs zarr, and imagecodecs for the public sets' pictures."""
-    from vla_ros.data.from_umi import from_umi as run
-
-    run(file, output, task, fps, every, gripper, say=print)
     _tell([], output)
 
 

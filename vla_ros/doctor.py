@@ -10,8 +10,10 @@ from xml.etree import ElementTree
 OK, WARN, FAIL = "ok", "warn", "fail"
 MIB, GIB = 1 << 20, 1 << 30
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
-OLD_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # what Humble's Fast DDS reads
+OLD_PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"  # what Fast DDS 2 reads, of Humble and Jazzy
+PROFILES = (OLD_PROFILE, PROFILE)  # each is read by some release only, and the other one is harmless
 SEGMENT = 16 * MIB  # of shared memory that a process's images need
+QUEUE = 4096  # pieces of 64 KiB that a stalled receiver is sent: three cameras of 640x480 at 30 Hz for 3 s
 SHARED = (64 * MIB, 512 * MIB)  # of /dev/shm: below the first nothing goes, from the second all does
 RECEIVE_BUFFER = 4 * MIB
 DISK = (1 * GIB, 20 * GIB)  # free: below the first a recording ends soon, from the second it goes on for long
@@ -63,14 +65,17 @@ def middleware(environ: Mapping[str, str], installed: Collection[str]) -> Verdic
 
 def profile(environ: Mapping[str, str], shipped: Path) -> Verdict:
     """Whether the Fast DDS profile for images is in force in this shell. shipped: config/fastdds.xml."""
-    variable = OLD_PROFILE if environ.get("ROS_DISTRO") == "humble" else PROFILE
-    name, given = "Fast DDS profile", environ.get(variable, "")
-    export = f"export {variable}={shipped}"
-    if not given:
+    name = "Fast DDS profile"
+    export = f"export {' '.join(f'{variable}={shipped}' for variable in PROFILES)}"
+    if missing := [variable for variable in PROFILES if not environ.get(variable)]:
         text = "not set in this shell; vla-ros and bringup.launch.py set it for their nodes, others lose images"
+        if len(missing) == 1:
+            text = f"{missing[0]} is {text}"
         return Verdict(name, WARN, text, export)
+    variable = next((variable for variable in PROFILES if environ[variable] != str(shipped)), PROFILE)
+    given = environ[variable]
     try:
-        segment = _segment(Path(given))
+        segment, queue = _shared_memory(Path(given))
     except OSError as error:
         return Verdict(name, FAIL, f"{variable}={given}: {error.strerror}", export)
     except (ElementTree.ParseError, ValueError) as error:
@@ -78,6 +83,9 @@ def profile(environ: Mapping[str, str], shipped: Path) -> Verdict:
     if segment < SEGMENT:
         have = f"has {segment / MIB:.1f} MiB of shared memory" if segment else "has no transport by shared memory"
         return Verdict(name, WARN, f"{given} {have}, images of 640x480 want {SEGMENT // MIB} MiB", export)
+    if queue < QUEUE:
+        text = f"{given} has a port_queue_capacity of {queue}: receivers that stall lose images, want {QUEUE}"
+        return Verdict(name, WARN, text, export)
     return Verdict(name, OK, f"{given}, {segment // MIB} MiB of shared memory a process")
 
 
@@ -90,9 +98,8 @@ def running_nodes(proc: Path) -> Verdict:
             if not any(word.startswith(b"vla_ros.ros.nodes.") or word == b"--ros-args" for word in words):
                 continue
             count += 1
-            if not any(
-                line.startswith(PROFILE.encode() + b"=") for line in (entry / "environ").read_bytes().split(b"\0")
-            ):
+            names = {line.partition(b"=")[0].decode() for line in (entry / "environ").read_bytes().split(b"\0")}
+            if not names.issuperset(PROFILES):
                 without.append(entry.name)
         except OSError:
             continue  # it has ended, or is another user's
@@ -196,20 +203,23 @@ def disk(free: int, where: Path) -> Verdict:
     return Verdict("disk", level, f"{free / GIB:.0f} GiB free at {where}", advice)
 
 
-def _segment(path: Path) -> int:
-    """Return the shared memory [bytes] of the transports that a default participant of a profile uses, 0 for none."""
+def _shared_memory(path: Path) -> tuple[int, int]:
+    """Return segment [bytes] and port queue [pieces] of the shared memory that a default participant uses; zeros for none."""
     root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
     names = {element.tag.rpartition("}")[2]: element for element in root.iter()}
     if "transport_descriptor" not in names:
-        return 0
+        return 0, 0
     space = root.tag.rpartition("}")[0] + "}" if "}" in root.tag else ""
     used = {element.text for element in root.iter(f"{space}transport_id") if element.text}
     sizes = [
-        int(descriptor.findtext(f"{space}segment_size", "524288"))  # 512 KiB: Fast DDS's own default
+        (  # else Fast DDS's own defaults
+            int(descriptor.findtext(f"{space}segment_size", "524288")),
+            int(descriptor.findtext(f"{space}port_queue_capacity", "512")),
+        )
         for descriptor in root.iter(f"{space}transport_descriptor")
         if descriptor.findtext(f"{space}type") == "SHM" and descriptor.findtext(f"{space}transport_id") in used
     ]
-    return max(sizes, default=0)
+    return max(sizes, default=(0, 0))
 
 
 def _text(path: Path) -> str:

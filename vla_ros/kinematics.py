@@ -88,6 +88,13 @@ class Kinematics:
             quaternion = -quaternion
         return np.concatenate([transform[:3, 3], quaternion])
 
+    def torques(self, q: npt.ArrayLike, wrench: npt.ArrayLike) -> dict[str, float]:
+        """Return the torques [Nm] by joint of the chain that a wrench [6] (N, Nm), in the tip's frame, exerts at `q` [N]."""
+        at = self._chain_q(self._checked(q))
+        jacobian = pin.computeFrameJacobian(self._model, self._data, at, self._frame, pin.LOCAL)[:, self._order]
+        found = jacobian.T @ np.asarray(wrench, dtype=np.float64)
+        return dict(zip((self.joint_names[i] for i in self._chain), found.tolist(), strict=True))
+
     def step_towards(self, q: npt.ArrayLike, pose: npt.ArrayLike, max_step: float | npt.ArrayLike) -> Array:
         """Return joints [N] nearer to `pose` [7], within `max_step` [rad] of `q` and inside the limits.
 

@@ -48,7 +48,7 @@ class StreamBuffer:
         Raises ObservationError if the value does not fit the contract.
         """
         value = self._checked(value)
-        if self.spec.kind == "pose":
+        if self.spec.kind == "pose" and not self.spec.is_tokens:
             value = same_side(value, self._values[-1] if self._values else IDENTITY).astype(np.float32)
         newest = self.newest
         if newest is not None and stamp <= newest:

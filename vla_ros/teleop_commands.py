@@ -15,6 +15,7 @@ def register(app: typer.Typer, bench: typer.Typer, calibrate: typer.Typer) -> No
     """Add the commands, each to its group."""
     app.command("teleop")(teleop)
     bench.command("teleop")(bench_teleop)
+    bench.command("mocap")(bench_mocap)
     bench.command("taught")(bench_taught)
     calibrate.command("leader")(calibrate_leader)
 
@@ -89,6 +90,27 @@ def bench_taught(
     setting = Teaching(device, output, task, episodes, seed, policy, steps, trials, contract, dataset, resume)
     report = run(setting, lambda line: print(line, flush=True))
     raise typer.Exit(0 if report.successes >= WANTED * trials else 1)
+
+
+def bench_mocap(
+    seconds: Annotated[float, typer.Option(help="how long to measure")] = 20.0,
+    device: Annotated[str, typer.Option(help="emulated tracker: natnet, webxr; with --live vrpn too")] = "natnet",
+    contract: ContractName = "tabletop_arm",
+    frequency: Annotated[float, typer.Option(help="[Hz] of the hand's motion of 100 mm")] = 0.2,
+    live: Annotated[
+        bool, typer.Option("--live", help="through the running graph, on a machine that is not busy")
+    ] = False,
+) -> None:
+    """Print how truly the simulated arm follows a hand that an emulated tracker sees."""
+    if live:
+        from vla_ros.ros.bench_mocap import mocap as run_live
+
+        raise typer.Exit(0 if run_live(seconds, device, contract, frequency) else 1)
+    from vla_ros.teleop.retargeting_bench import follow
+
+    followed = follow(device, contract, seconds, frequency)
+    print(followed.text(device, frequency))
+    raise typer.Exit(0 if followed.good else 1)
 
 
 def calibrate_leader(

@@ -35,9 +35,12 @@ class WorkspaceGuard:
         """Return whether the setpoint `after` may follow `before`."""
         if self._box is None:
             return True
-        path = self._limits.braking_positions(after, CHECKED)
-        worst = max(self.outside(q) for q in [after.position, *path])
-        return worst <= TOLERANCE or worst <= self.outside(before.position)
+        path = [after.position, *self._limits.braking_positions(after, CHECKED)]
+        for arm in self._kinematics.arms:  # each by itself: one that is outside does not let another out
+            worst = max(self._tip_outside(arm, q) for q in path)
+            if worst > TOLERANCE and worst > self._tip_outside(arm, before.position):
+                return False
+        return True
 
     def clamp(self, pose: FloatArray) -> FloatArray:
         """Return `pose` [7] with its position moved into the box."""

@@ -101,6 +101,22 @@ def test_a_joint_missing_from_the_robot_is_named_with_the_valid_ones():
         check_joints(parse_contract(BASE, "toy.yaml"), ("a", "c"))
 
 
+def test_a_unit_is_of_taxels_alone_and_must_agree_where_both_say_it():
+    def pad(unit, kind="taxels"):
+        stream = {"topic": "/pad", "kind": kind, "shape": [4, 4, 3], **({"unit": unit} if unit else {})}
+        key = {"taxels": "observation.tactile.pad", "image": "observation.images.pad"}[kind]
+        return parse_contract(changed(**{f"observation/{key}": stream}), f"{unit}.yaml")
+
+    assert pad("uT").observation["observation.tactile.pad"].unit == "uT"
+    assert pad("uT").differences(pad("")) == [] == pad("").differences(pad("N")) == pad("N").differences(pad("N"))
+    (line,) = pad("uT").differences(pad("N"))
+    assert line == "observation.tactile.pad.unit: uT in uT.yaml, N in N.yaml"
+    with pytest.raises(ContractError, match=r"unit: unknown unit 'ut'; valid: N, counts, uT"):
+        pad("ut")
+    with pytest.raises(ContractError, match="a stream of kind 'image' has none to choose"):
+        pad("N", "image")
+
+
 def test_differences_name_what_training_and_robot_disagree_on_and_nothing_else():
     mine = parse_contract(BASE, "mine")
     assert mine.differences(parse_contract(changed(**{"limits/velocity": 9.0}), "robot")) == []

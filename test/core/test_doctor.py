@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from vla_ros import doctor
 from vla_ros.cli import app
-from vla_ros.doctor import FAIL, GIB, MIB, OK, PROFILE, WARN, Verdict
+from vla_ros.doctor import FAIL, GIB, MIB, OK, OLD_PROFILE, PROFILE, PROFILES, WARN, Verdict
 from vla_ros.doctor_command import checks
 from vla_ros.paths import share_path
 
@@ -45,30 +45,37 @@ def test_the_middleware_is_fast_dds_and_installed() -> None:
     says(doctor.middleware(other, ["rmw_cyclonedds_cpp", "rmw_fastrtps_cpp"]), WARN, "for Fast DDS")
 
 
+def both(profile: Path | str) -> dict[str, str]:
+    """Return the environment in which a profile is in force, whichever release of Fast DDS reads it."""
+    return dict.fromkeys(PROFILES, str(profile))
+
+
 def test_the_shipped_profile_is_good() -> None:
-    says(doctor.profile({PROFILE: str(SHIPPED)}, SHIPPED), OK, "64 MiB")
-    humble = {PROFILE: str(SHIPPED), "ROS_DISTRO": "humble"}
-    says(doctor.profile(humble, SHIPPED), WARN, "export FASTRTPS_DEFAULT_PROFILES_FILE=")
+    says(doctor.profile(both(SHIPPED), SHIPPED), OK, "64 MiB")
+    for one, other in (PROFILES, PROFILES[::-1]):
+        says(doctor.profile({one: str(SHIPPED)}, SHIPPED), WARN, f"{other} is not set in this shell", f"{other}=")
 
 
 def test_a_missing_unreadable_or_small_profile_is_answered_by_what_to_export(tmp_path: Path) -> None:
-    export = f"export {PROFILE}={SHIPPED}"
+    export = f"export {OLD_PROFILE}={SHIPPED} {PROFILE}={SHIPPED}"
     says(doctor.profile({}, SHIPPED), WARN, "not set in this shell", export)
-    says(doctor.profile({PROFILE: "/nowhere.xml"}, SHIPPED), FAIL, "No such file", export)
+    says(doctor.profile(both("/nowhere.xml"), SHIPPED), FAIL, "No such file", export)
     odd = write(tmp_path, "odd.xml", "<profiles>")
-    says(doctor.profile({PROFILE: str(odd)}, SHIPPED), FAIL, "is not a profile", export)
+    says(doctor.profile(both(odd), SHIPPED), FAIL, "is not a profile", export)
     plain = write(tmp_path, "plain.xml", "<profiles><participant/></profiles>")
-    says(doctor.profile({PROFILE: str(plain)}, SHIPPED), WARN, "no transport by shared memory", export)
+    says(doctor.profile(both(plain), SHIPPED), WARN, "no transport by shared memory", export)
     text = SHIPPED.read_text(encoding="utf-8")
     small = write(tmp_path, "small.xml", text.replace("67108864", "1048576"))
-    says(doctor.profile({PROFILE: str(small)}, SHIPPED), WARN, "has 1.0 MiB of shared memory", export)
+    says(doctor.profile(both(small), SHIPPED), WARN, "has 1.0 MiB of shared memory", export)
+    short = write(tmp_path, "short.xml", text.replace("<port_queue_capacity>8192</port_queue_capacity>", ""))
+    says(doctor.profile(both(short), SHIPPED), WARN, "port_queue_capacity of 512", export)
 
 
 def test_a_running_node_without_the_profile_is_named(tmp_path: Path) -> None:
     says(doctor.running_nodes(tmp_path), OK, "none")
     node = b"python\0-m\0vla_ros.ros.nodes.camera_node\0"
     write(tmp_path, "11/cmdline", node)
-    write(tmp_path, "11/environ", f"HOME=/root\0{PROFILE}=/a.xml\0")
+    write(tmp_path, "11/environ", f"HOME=/root\0{PROFILE}=/a.xml\0{OLD_PROFILE}=/a.xml\0")
     write(tmp_path, "7/cmdline", "bash\0")
     says(doctor.running_nodes(tmp_path), OK, "1, all with the profile")
     write(tmp_path, "12/cmdline", "/opt/driver\0--ros-args\0")
@@ -133,7 +140,8 @@ def test_there_is_room_to_record(free: int, level: str) -> None:
 
 
 def test_the_command_prints_a_line_a_check_and_fails_where_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PROFILE, "/nowhere/fastdds.xml")
+    for variable in PROFILES:
+        monkeypatch.setenv(variable, "/nowhere/fastdds.xml")
     result = CliRunner().invoke(app, ["doctor"])
     lines = result.output.splitlines()
     assert len(lines) == 12 and all(line[:4].strip() in (OK, WARN, FAIL) for line in lines)
@@ -142,5 +150,6 @@ def test_the_command_prints_a_line_a_check_and_fails_where_one_fails(monkeypatch
 
 
 def test_with_the_profile_set_this_machine_is_judged_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PROFILE, str(SHIPPED))
+    for variable in PROFILES:
+        monkeypatch.setenv(variable, str(SHIPPED))
     assert {verdict.name: verdict.level for verdict in checks()}["Fast DDS profile"] == OK

@@ -114,7 +114,7 @@ def test_an_encoder_with_pretrained_weights_is_added_to_one_that_has_files_of_it
         (WRENCH, picture(touch=True), {"type": "wrench"}, "needs demonstrations, from which its normaliser is fitted"),
         (WRENCH, None, {"type": "wrench"}, "unknown stream 'observation.wrench.tool'"),
         ("observation.state", None, {"type": "mlp"}, "reads 'observation.state' already"),
-        (WRIST, picture(wrist=True, touch=True), {"type": "mlp"}, "'mlp' reads joints, but"),
+        (WRIST, picture(wrist=True, touch=True), {"type": "mlp"}, "'mlp' reads joints, pose, but"),
         (WRENCH, picture(wrist=True, touch=True), {"type": "wrench"}, "also adds 'observation.images.wrist'"),
     ],
 )

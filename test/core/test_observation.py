@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_ros.contract import parse_contract
@@ -134,6 +134,7 @@ def test_live_and_recorded_alignment_agree(aligner):
                     np.testing.assert_array_equal(value, later.values[key])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=60), st.integers(0, 400))
 def test_alignment_never_uses_a_sample_from_after_the_instant(stamps, at):
     aligner = Aligner(parse_contract(CONTRACT, "toy"))

@@ -126,12 +126,16 @@ def test_the_gates_guard_watches_both_tips(contract: Contract, kinematics: Kinem
         assert guard.outside(pulled) < guard.outside(low)
         other = slice(7, 14) if side == 0 else slice(0, 7)
         assert (pulled[other] == low[other]).all()
+        both = low.copy()
+        both[other] = low[side : side + 7]
+        assert guard.permits(Setpoint(low, rest), Setpoint(low, rest))  # who is outside may stay
+        assert not guard.permits(Setpoint(low, rest), Setpoint(both, rest))  # and lets nobody else out
 
 
 def test_a_pose_cannot_be_the_action_of_two_arms(contract: Contract) -> None:
     pose = "[ee.x, ee.y, ee.z, ee.qx, ee.qy, ee.qz, ee.qw]"
     text = contract.text.replace("space: joint_position", "space: ee_pose").replace("names: *names", f"names: {pose}")
-    with pytest.raises(ContractError, match="other_tips: ee_pose moves one tip"):
+    with pytest.raises(ContractError, match="other_tips: a pose moves one tip"):
         parse_contract(text, "two.yaml")
 
 

@@ -56,7 +56,7 @@ def test_without_root_it_says_exactly_what_to_install(checkout: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
         "setup: could not install system packages; as root, run: apt-get update && "
-        "apt-get install -y libegl1 libgl1 libgles2 libgl1-mesa-dri liburdfdom-tools"
+        "apt-get install -y libegl1 libgl1 libgles2 libgl1-mesa-dri libglib2.0-0 libgomp1 liburdfdom-tools"
     ]
 
 

@@ -10,13 +10,20 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+from changed_contract import changed_contract
 from gate_graph import HOME, GateGraph
 from ros_support import RosTest
 from std_msgs.msg import Float64MultiArray
 
 from vla_ros.contract import load_contract
+from vla_ros.errors import GraphError
+from vla_ros.kinematics import Kinematics
+from vla_ros.ros.convert import from_time
+from vla_ros.ros.graph import NodeSpec
+from vla_ros.ros.up import Graph
 
 MS = 1_000_000
+FASTEST = 4.0  # [m/s] of the tip with several joints at their 1.5 rad/s
 
 
 def test_a_forward_controller_gets_positions_in_the_contracts_order(ros: RosTest, tmp_path: Path) -> None:
@@ -29,6 +36,41 @@ def test_a_forward_controller_gets_positions_in_the_contracts_order(ros: RosTest
         gate.start_feeding()
         assert isinstance(gate.commands[0], Float64MultiArray)
         assert list(gate.commands[0].data) == pytest.approx(HOME.tolist())
+
+
+def test_a_cartesian_controller_gets_bounded_poses_and_the_gripper_beside_them(ros: RosTest, tmp_path: Path) -> None:
+    """The arm follows by solving the poses, as MoveIt Servo or a Cartesian controller does."""
+    contract = changed_contract(
+        tmp_path, {"action/command": {"interface": "pose", "topic": "/servo/pose", "joints": "/gripper/commands"}}
+    )
+    kinematics = Kinematics.of(load_contract(contract))
+    with GateGraph(ros, contract) as gate:
+        grippers = ros.collect(Float64MultiArray, "/gripper/commands", 100)
+
+        def follow() -> None:
+            if gate.commands and grippers:
+                p, o = gate.commands[-1].pose.position, gate.commands[-1].pose.orientation
+                gate.q = kinematics.solve([p.x, p.y, p.z, o.x, o.y, o.z, o.w], gate.q)
+                gate.q[6] = grippers[-1].data[0]
+
+        gate.start_feeding()
+        assert gate.commands[0].header.frame_id == "base_link"
+        assert gate.set_source("policy").successful
+        ros.node.create_timer(0.01, follow)
+        goal = HOME + np.array([0.2, 0.1, -0.1, 0.0, 0.0, 0.1, -0.02])
+        ros.node.create_timer(0.2, lambda: gate.send_chunk(np.tile(goal, (60, 1))))
+        ros.wait_for(lambda: np.abs(gate.q - goal).max() < 1e-3, what="the arm at the goal")
+        path = np.array([[c.pose.position.x, c.pose.position.y, c.pose.position.z] for c in gate.commands])
+        passed = np.diff([from_time(c.header.stamp) for c in gate.commands]) / 1e9
+        assert (np.linalg.norm(np.diff(path, axis=0), axis=1) < FASTEST * passed + 0.02).all(), "bounded, not at once"
+        assert grippers[-1].data[0] == pytest.approx(0.01, abs=1e-3) and len(grippers[-1].data) == 1
+
+
+def test_joints_that_a_pose_does_not_move_need_a_topic(ros: RosTest, tmp_path: Path) -> None:
+    contract = changed_contract(tmp_path, {"action/command": {"interface": "pose", "topic": "/servo/pose"}})
+    with Graph([NodeSpec("gate_node", "vla_ros.ros.nodes.gate_node", {"contract": str(contract)})]) as graph:
+        with pytest.raises(GraphError, match=r"action\.command\.joints: want a topic for gripper"):
+            graph.wait_ready()
 
 
 def test_on_ctrl_c_it_brakes_and_then_ends_with_exit_code_0(ros: RosTest) -> None:
@@ -47,10 +89,6 @@ def test_on_ctrl_c_it_brakes_and_then_ends_with_exit_code_0(ros: RosTest) -> Non
 def test_a_contract_with_an_unknown_key_ends_it_with_one_line(ros: RosTest, tmp_path: Path) -> None:
     contract = tmp_path / "wrong.yaml"
     contract.write_text(load_contract("tabletop_arm").text.replace("robot: tabletop_arm", "robt: tabletop_arm"))
-    from vla_ros.errors import GraphError
-    from vla_ros.ros.graph import NodeSpec
-    from vla_ros.ros.up import Graph
-
     with Graph([NodeSpec("gate_node", "vla_ros.ros.nodes.gate_node", {"contract": str(contract)})]) as graph:
         with pytest.raises(GraphError, match=r"gate_node ended with exit code 1: .*robt"):
             graph.wait_ready()

@@ -8,6 +8,7 @@ from hand_graph import AWAY, MILLIMETRE, leading
 from ros_support import RosTest
 
 from vla_ros.emulators.natnet import NatNetEmulator
+from vla_ros.emulators.vrpn import VrpnEmulator
 from vla_ros.emulators.webxr import WebXrEmulator
 
 
@@ -55,3 +56,15 @@ def test_a_headsets_controller_moves_the_arm_and_a_closed_tab_holds_it(ros: RosT
             operator.says("teleop_node", "the clutch is open")
             operator.engage_without_a_jump(hand)
             operator.follows(hand, -AWAY)
+
+
+def test_a_tracker_behind_a_vrpn_server_moves_the_arm(ros: RosTest, tmp_path: Path) -> None:
+    with VrpnEmulator() as server:
+        server.hand.amplitude = server.hand.swing = 0.0
+        with leading(ros, server.address, tmp_path) as operator:
+            operator.says("teleop_node", "the clutch is open")
+            operator.engage_without_a_jump()
+            operator.follows(server.hand, AWAY)
+            server.hand.seen = False
+            operator.says("teleop_node", "'Hand' is not tracked; bring it into view")
+            operator.says("gate_node", "hold: source 'teleop' asks to hold")

@@ -2,7 +2,8 @@
 
 Rows are not made by a loop that must keep up: row k is filled once everything up to its time has arrived,
 from the same buffers and by the same `Aligner.align` that live inference uses. Its action is what the gate
-really sent: the setpoint for the time of row k + 1. Time is given by the caller; nothing here reads a clock.
+really sent, the setpoint for the time of row k + 1, or without a robot where the hand had taken the tool by then.
+Time is given by the caller; nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from vla_ros.action import NANOSECONDS
 from vla_ros.contract import Contract
 from vla_ros.data.control import after
 from vla_ros.data.features import AGE, INTERVENTION, STAMP, frames_per_second, sync_names
+from vla_ros.data.followed import FollowedTool
 from vla_ros.data.notes import Note
 from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
@@ -44,6 +46,7 @@ class EpisodeRecorder:
         self.writer = writer
         self.aligner = aligner or Aligner(contract)
         self.grace = round(grace * NANOSECONDS)
+        self._followed = FollowedTool(contract, self.aligner) if contract.robot_free else None
         self.state = "idle"
         self.problem = ""
         self.success: bool | None = None
@@ -108,7 +111,8 @@ class EpisodeRecorder:
         if seen.invalid:
             key, reason = next(iter(seen.invalid.items()))
             raise DatasetError(f"cannot start: {key}: {reason}")
-        if not self._action_times or self._action_times[-1] < seen.stamp - ACTION_GAP * NANOSECONDS:
+        late = not self._action_times or self._action_times[-1] < seen.stamp - ACTION_GAP * NANOSECONDS
+        if late and self._followed is None:
             raise DatasetError("cannot start: no action from the gate: is it running?")
         instruction = task or (str(seen.values[self._text]) if self._text else "")
         self.writer.start_episode(instruction)
@@ -195,7 +199,10 @@ class EpisodeRecorder:
 
     def _ready(self, t: int, now: int) -> bool:
         due = self._grid(self._next + 1)
-        if not self._action_times or self._action_times[-1] < due:
+        if self._followed is not None:
+            if not self._followed.known(due):
+                return now > due + self.grace
+        elif not self._action_times or self._action_times[-1] < due:
             if now > due + self.grace:
                 self.problem = f"no action from the gate for row {self.rows}"
             return False
@@ -204,13 +211,11 @@ class EpisodeRecorder:
     def _row(self, t: int) -> tuple[dict[str, Any], str | None] | None:
         seen = self.aligner.align(t)
         missing = [key for key in self.contract.observation if key not in seen.values]
-        action = self._action_at(self._grid(self._next + 1))
+        action, reason = self._action_at(self._grid(self._next + 1)), "no action from the gate"
+        if self._followed is not None:
+            action, reason = self._followed.at(self._grid(self._next + 1))
         if missing or action is None:
-            self.problem = (
-                f"{missing[0]}: {seen.invalid[missing[0]]}"
-                if missing
-                else f"no action from the gate for row {self.rows}"
-            )
+            self.problem = f"{missing[0]}: {seen.invalid[missing[0]]}" if missing else f"{reason} for row {self.rows}"
             return None
         for key in seen.invalid:
             self.stale_rows[key] = self.stale_rows.get(key, 0) + 1

@@ -37,6 +37,7 @@ DRIVERS: dict[str, dict[str, str]] = {
     },
     "tracker": {
         "natnet": "vla_ros.drivers.natnet:NatNet",
+        "vrpn": "vla_ros.drivers.vrpn:Vrpn",
         "webxr": "vla_ros.drivers.webxr:WebXr",
     },
 }

@@ -65,8 +65,9 @@ class Axes:
     def __call__(self, position: npt.ArrayLike, quaternion: npt.ArrayLike) -> Array:
         """Return a pose [7] of a position [m] and a quaternion xyzw. Raises ValueError if they are none."""
         place, turn = np.asarray(position, np.float64), np.asarray(quaternion, np.float64)
-        length = math.sqrt(float(turn @ turn))
-        if not (np.abs(place) < FARTHEST).all() or not 0.9 < length < 1.1:  # so for NaN, too
+        fits = (np.abs(place) < FARTHEST).all() and (np.abs(turn) < 2.0).all()  # not so for NaN
+        length = math.sqrt(float(turn @ turn)) if fits else 0.0
+        if not 0.9 < length < 1.1:
             raise ValueError(f"no pose: {place.tolist()}, {turn.tolist()}")
         return np.concatenate([self._matrix @ place, _product(self._quaternion, turn / length)])
 

@@ -12,10 +12,12 @@ from vla_ros.emulators.servos import Servo, ServoBusEmulator
 HEADER = b"\xff\xff\xfd\x00"  # "Header" of three bytes, and "Reserved"
 BROADCAST = 0xFE
 PING, READ, WRITE, REBOOT, STATUS, SYNC_READ, SYNC_WRITE = 0x01, 0x02, 0x03, 0x08, 0x55, 0x82, 0x83
-RESULT_FAIL, BAD_INSTRUCTION, BAD_CRC, BAD_LENGTH, BAD_ACCESS = 1, 2, 3, 5, 7  # "Error"
+RESULT_FAIL, BAD_INSTRUCTION, BAD_CRC, BAD_RANGE, BAD_LENGTH, BAD_ACCESS = 1, 2, 3, 4, 5, 7  # "Error"
 ALERT = 0x80  # "Error": the Hardware Error Status is not zero
 MODEL, FIRMWARE = 1200, 46  # of an XL330-M288
 TORQUE, HARDWARE_ERROR, POSITION, READ_ONLY = 64, 70, 132, 120  # from READ_ONLY on, nothing but goal values is written
+MODE, CURRENT_LIMIT, WATCHDOG, GOAL_CURRENT = 11, 38, 98, 102  # -, [mA], [20 ms], [mA]
+EXPIRED, UNIT = 0xFF, 0.02  # what Bus Watchdog(98) shows once it has acted; [s]
 LONGEST = 1024  # of a packet, where the SDK gives up too
 
 
@@ -23,16 +25,32 @@ class DynamixelEmulator(ServoBusEmulator):
     """A bus of XL330 servos."""
 
     name = "dynamixel"
+    modes = frozenset(
+        {0, 1, 3, 4, 5, 16}
+    )  # Operating Mode(11); an XL430 has neither 0 nor 5, which need a current sensor
 
     def make_servo(self, servo: int) -> Servo:
         """Return an XL330 as delivered, but for its id and with its torque on."""
         made = Servo(size=147, torque=TORQUE, protected=64)
         for address, size, value in (
             *((0, 2, MODEL), (6, 1, FIRMWARE), (7, 1, servo), (8, 1, 1), (32, 2, 70), (34, 2, 35)),
-            *((TORQUE, 1, 1), (68, 1, 2), (144, 2, 50), (146, 1, 30)),
+            *((TORQUE, 1, 1), (68, 1, 2), (144, 2, 50), (146, 1, 30), (MODE, 1, 3), (CURRENT_LIMIT, 2, 1750)),
         ):
             made.set(address, size, value)
         return made
+
+    def current(self, servo: int) -> int:
+        """Return the current [mA] that a servo was told; 0 while its torque is off."""
+        table = self.servos[servo].table
+        told = int.from_bytes(table[GOAL_CURRENT : GOAL_CURRENT + 2], "little", signed=True)
+        return told if table[TORQUE] else 0
+
+    def silent(self, seconds: float) -> None:
+        """Stop servos whose Bus Watchdog(98) was set to less; their goals cannot be written until it is set to 0."""
+        for servo in self.servos.values():
+            if 0 < servo.table[WATCHDOG] < 128 and seconds > servo.table[WATCHDOG] * UNIT:
+                servo.table[WATCHDOG] = EXPIRED
+                servo.set(GOAL_CURRENT, 2, 0)
 
     def place(self, servo: Servo, ticks: int) -> None:
         """Put in Present Position(132), to which Homing Offset(20) is added."""
@@ -100,6 +118,12 @@ class DynamixelEmulator(ServoBusEmulator):
         target = self.servos[servo]
         if not target.inside(address, len(data)) or address >= READ_ONLY or address < 7 or target.locked(address):
             return BAD_ACCESS
+        if address == GOAL_CURRENT and len(data) == 2:
+            limit = target.get(CURRENT_LIMIT, 2)
+            if target.table[WATCHDOG] == EXPIRED or abs(int.from_bytes(data, "little", signed=True)) > limit:
+                return BAD_RANGE
+        if address == MODE and data[0] not in self.modes:
+            return BAD_RANGE
         target.table[address : address + len(data)] = data
         return 0
 

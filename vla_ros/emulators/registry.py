@@ -22,6 +22,7 @@ EMULATORS: dict[str, str] = {
     "onrobot": "vla_ros.emulators.onrobot:OnRobotEmulator",
     "paxini": "vla_ros.emulators.paxini:PaxiniEmulator",
     "rtsp": "vla_ros.emulators.rtsp:RtspCamera",
+    "vrpn": "vla_ros.emulators.vrpn:VrpnEmulator",
     "webxr": "vla_ros.emulators.webxr:WebXrEmulator",
     "xela": "vla_ros.emulators.xela:XelaEmulator",
 }

@@ -58,6 +58,7 @@ class ServoBusEmulator(Emulator):
         self.began = time.time_ns()
         self._line = SerialPort()
         self._buffer = b""
+        self._heard = time.monotonic()
 
     @abstractmethod
     def make_servo(self, servo: int) -> Servo:
@@ -100,17 +101,23 @@ class ServoBusEmulator(Emulator):
         while not self._stop.is_set():
             if self.fault == "unplug":
                 self._line.unplug()
+                self.silent(time.monotonic() - self._heard)
                 self._stop.wait(POLL)
                 continue
             if self._line.descriptor < 0:
                 self._buffer = b""
                 self._line.plug()
             ready, _, _ = select.select([self._line.descriptor], [], [], POLL)
+            self.silent(0.0 if ready else time.monotonic() - self._heard)
             if ready:
                 with suppress(OSError):
                     self._serve(os.read(self._line.descriptor, 4096))
 
+    def silent(self, seconds: float) -> None:
+        """Do what servos do by themselves after so long without a packet; by default nothing."""
+
     def _serve(self, received: bytes) -> None:
+        self._heard = time.monotonic()
         now = time.time_ns()
         for servo, ticks in self.ticks(now).items():
             self.place(self.servos[servo], ticks)

@@ -10,6 +10,7 @@ import random
 import socket
 import ssl
 import time
+from contextlib import suppress
 from typing import Any
 
 from vla_ros.drivers.tracked import Axes
@@ -70,6 +71,8 @@ class WebXrEmulator(Emulator):
             due = max(due + 1.0 / self.rate, time.monotonic() - 0.1)
             if self.fault != "silence":
                 page.send(self._message())
+            with suppress(TimeoutError):  # what the server tells has to be taken, or nothing comes through any more
+                page.recv(timeout=0)
 
     def _message(self) -> str | bytes:
         if self.fault == "garbage":

@@ -79,6 +79,7 @@ def collect(
     countdown: int = 0,
     policy: str = "",
     device: str = SCRIPTED,
+    record_as: str = "",
 ) -> Outcome:
     """Record `episodes` successful demonstrations into the dataset `output`, which is appended to if it
     exists.
@@ -86,7 +87,8 @@ def collect(
     A failed attempt is discarded, reported and replaced by the next seed. Where standard input is a terminal, the
     operator's keys (see `vla_ros.terminal.keys`) save, discard or rerecord the running episode, note something of it, or
     quit. cues: see `vla_ros.terminal.cues`; countdown [s] before each attempt. With `resume`, episodes of this
-    task that are there already count, and the seeds go on after the last one tried. Raises VlaRosError when
+    task that are there already count, and the seeds go on after the last one tried. record_as: the dataset's contract, where
+    it is not the robot's: one without a robot records what a tracked hand-held gripper would. Raises VlaRosError when
     the graph dies or stands still, or when fewer than half of the attempts succeed.
     """
     setting = Collection(task, episodes, seed, Path(output), contract, lockstep, resume, raw, policy, device)
@@ -109,6 +111,7 @@ def collect(
         raw=raw,
         checkpoint=policy or None,
         intervention=bool(policy),
+        record_as=record_as,
     )
     told = Progress(episodes, frames_per_second(load_contract(contract)), disk_left=layout.disk_left(setting.output))
     given = Cues(cues)

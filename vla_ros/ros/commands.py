@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Callable
 from typing import Protocol
 
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_ros.contract import Contract
+from vla_ros.errors import ContractError
 from vla_ros.gate_output import Command
+from vla_ros.kinematics import Kinematics
 from vla_ros.ros import qos
 from vla_ros.ros.convert import to_duration, to_time
 
@@ -66,10 +70,46 @@ class ForwardWriter:
         self.publisher.publish(Float64MultiArray(data=array.array("d", command.positions[0].tolist())))
 
 
+class PoseWriter:
+    """For a Cartesian controller or MoveIt Servo: the tip's pose at the setpoint (geometry_msgs/PoseStamped).
+
+    Joints that do not move the tip are a forward command of their own, in the contract's order.
+    """
+
+    def __init__(self, node: Node, contract: Contract, lockstep: bool) -> None:
+        command, profile = contract.action.command, qos.exchanged(10, lockstep)
+        self.publisher = node.create_publisher(PoseStamped, command.topic, profile)
+        self._kinematics, self._frame = Kinematics.of(contract), contract.action.frame
+        names = contract.joint_names
+        self._others = [i for i, name in enumerate(names) if name not in self._kinematics.tip_joints]
+        if self._others and not command.joints:
+            moves = ", ".join(names[i] for i in self._others)
+            raise ContractError(
+                f"{contract.source}: action.command.joints: want a topic for {moves}, which a pose does not move"
+            )
+        self._joints = node.create_publisher(Float64MultiArray, command.joints, profile) if self._others else None
+
+    def write(self, stamp: int, command: Command) -> None:
+        """Publish the setpoint."""
+        x, y, z, qx, qy, qz, qw = self._kinematics.pose(command.positions[0]).tolist()
+        message = PoseStamped()
+        message.header.stamp, message.header.frame_id = to_time(stamp), self._frame
+        message.pose = Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+        self.publisher.publish(message)
+        if self._joints is not None:
+            self._joints.publish(Float64MultiArray(data=array.array("d", command.positions[0][self._others].tolist())))
+
+
+WRITERS: dict[str, Callable[[Node, Contract, bool], CommandWriter]] = {
+    "joint_trajectory": TrajectoryWriter,
+    "forward": ForwardWriter,
+    "pose": PoseWriter,
+}
+
+
 def make_writer(node: Node, contract: Contract, lockstep: bool) -> CommandWriter:
     """Return the writer for the contract's command interface."""
-    kind = ForwardWriter if contract.action.command.interface == "forward" else TrajectoryWriter
-    return kind(node, contract, lockstep)
+    return WRITERS[contract.action.command.interface](node, contract, lockstep)
 
 
 class ActionWriter:

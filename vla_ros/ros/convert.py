@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import WrenchStamped
+from geometry_msgs.msg import PoseStamped, WrenchStamped
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from vla_ros.action import NANOSECONDS
@@ -42,6 +42,7 @@ __all__ = [
     "image_to_message",
     "joints_to_message",
     "msg_type_for",
+    "pose_to_message",
     "rgb_from_message",
     "taxels_from_message",
     "to_duration",
@@ -92,6 +93,16 @@ def wrench_to_message(stamp: int, frame: str, wrench: Sequence[float]) -> Wrench
     message.header.frame_id = frame
     force, torque = message.wrench.force, message.wrench.torque
     force.x, force.y, force.z, torque.x, torque.y, torque.z = (float(value) for value in wrench)
+    return message
+
+
+def pose_to_message(stamp: int, frame: str, pose: Sequence[float] | npt.NDArray[np.float64]) -> PoseStamped:
+    """Return the message of [x, y, z, qx, qy, qz, qw] [m]."""
+    message = PoseStamped()
+    message.header.stamp = to_time(stamp)
+    message.header.frame_id = frame
+    point, turn = message.pose.position, message.pose.orientation
+    point.x, point.y, point.z, turn.x, turn.y, turn.z, turn.w = (float(value) for value in pose)
     return message
 
 

@@ -24,7 +24,7 @@ def graph_environment() -> dict[str, str]:
     profile = str(share_path("config/fastdds.xml"))
     defaults = {
         "FASTDDS_DEFAULT_PROFILES_FILE": profile,  # shared memory large enough for images
-        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # the same, for Humble
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,  # the same, for Fast DDS 2: Humble and Jazzy
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "MUJOCO_GL": "egl",
     }

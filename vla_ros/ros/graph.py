@@ -49,6 +49,7 @@ def bring_up(
     lockstep: bool = False,
     source: str = "",
     intervention: bool = False,
+    record_as: str = "",
 ) -> list[NodeSpec]:
     """Return the nodes of a bring-up, in the order in which they start.
 
@@ -60,6 +61,7 @@ def bring_up(
     video `codec`, None for none; with `raw`, every message beside it. executor: how the gate overlaps chunks.
     lockstep: simulated time advances only as granted on /sim/run_until and answered by the gate. source: who
     has the arm at first ("", policy, teleop). intervention: taking the clutch takes the arm from the policy.
+    record_as: the recorder's contract, where it is another than the robot's; one without a robot, say.
     Raises GraphError for `raw` without `record`.
     """
     if raw and record is None:
@@ -82,6 +84,8 @@ def bring_up(
         nodes.append(_node("teleop_node", common | asked))
     if record is not None:
         written: dict[str, Value] = {"root": record, "raw": raw}
+        if record_as:
+            written["contract"] = record_as
         if codec:
             written["codec"] = codec
         nodes.append(_node("recorder_node", common | written, nice=2))

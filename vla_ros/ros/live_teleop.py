@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from geometry_msgs.msg import WrenchStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
@@ -21,7 +22,7 @@ from vla_ros.kinematics import Kinematics
 from vla_ros.messages import setpoint_from_message
 from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros import qos
-from vla_ros.ros.convert import JointReader, from_time
+from vla_ros.ros.convert import JointReader, decoder_for, from_time
 from vla_ros.ros.diagnostics import ERROR, OK, WARN
 from vla_ros.ros.lifecycle import ManagedNode
 from vla_ros.ros.params import declare
@@ -29,6 +30,7 @@ from vla_ros.teleop.clutch import ClutchSettings
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.operation import Operation, OperationSettings
 from vla_ros.teleop.paired import PairedLeaders
+from vla_ros.teleop.reflection import ForceReflection
 from vla_ros.teleop.servo_arm import ServoArm
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
@@ -74,6 +76,9 @@ class LiveTeleop:
         node.create_service(Trigger, "~/toggle_clutch", self._on_toggle)
         node.add_on_set_parameters_callback(self._on_parameters)
         node.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._felt = reflections(device)
+        if self._felt:
+            self._feel(kinematics)
         device.on_sample, device.on_change = self._on_sample, self._on_change
 
     def status(self) -> tuple[int, str, dict[str, str]]:
@@ -162,6 +167,8 @@ class LiveTeleop:
             self._publish(chunk)
             self._problem = problem
             self._mark(lost)
+            for reflection in self._felt:
+                reflection.engaged = clutch.engaged and self._followed
 
     def _on_change(self, problem: str) -> None:
         if problem:
@@ -200,6 +207,25 @@ class LiveTeleop:
                 self._publish(self._operation.hold(now, why) if lost else self._operation.pause(now))
             self._problem = why
             self._mark(before)
+            for reflection in self._felt:
+                reflection.engaged = False
+
+    def _feel(self, kinematics: Kinematics) -> None:
+        """Let the leader feel what the follower's wrist does."""
+        streams = self._contract.streams("wrench")
+        if not streams or len(kinematics.arms) > 1:
+            raise DeviceError("reflect: the contract has no wrench of the one arm's wrist, so that nothing can be felt")
+        decode, joints = decoder_for(streams[0]), self._contract.joint_names
+
+        def on_wrench(message: WrenchStamped) -> None:
+            _, wrench = decode(message)
+            with self._lock:  # also of the kinematics
+                q = self._operation.arm(joints)
+                torques = {} if q is None else kinematics.torques(q, wrench)
+            for reflection in self._felt:
+                reflection.feel(self._node.stamp(), torques)
+
+        self._node.create_subscription(WrenchStamped, streams[0].topic, on_wrench, qos.sensor(1))
 
     def _mark(self, lost: bool) -> None:
         """Tell the recorder when the clutch has opened by itself. lost: whether it had before."""
@@ -239,6 +265,12 @@ def leaders_of(device: LiveDevice) -> list[tuple[str, StreamedLeader | TopicLead
     if isinstance(device, PairedLeaders):
         return [(f"{side}: ", leader) for side, leader in device.leaders.items()]
     return [("", device)]
+
+
+def reflections(device: LiveDevice) -> list[ForceReflection]:
+    """Return what lets a device's leaders feel forces, of those that can."""
+    drivers = [leader.driver for _, leader in leaders_of(device) if isinstance(leader, StreamedLeader)]
+    return [arm.reflection for arm in drivers if isinstance(arm, ServoArm) and arm.reflection is not None]
 
 
 def leader_kinematics(node: ManagedNode) -> Kinematics | None:

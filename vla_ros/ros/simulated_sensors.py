@@ -6,7 +6,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import Point, Pose, Quaternion, Vector3, WrenchStamped
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3, WrenchStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -17,7 +17,14 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from vla_ros.contract import Contract
 from vla_ros.ros import qos
-from vla_ros.ros.convert import camera_info, image_to_message, joints_to_message, to_time, wrench_to_message
+from vla_ros.ros.convert import (
+    camera_info,
+    image_to_message,
+    joints_to_message,
+    pose_to_message,
+    to_time,
+    wrench_to_message,
+)
 from vla_ros.ros.diagnostics import OK, status
 from vla_ros.sim.pacing import CAMERA_EVERY, CONTROL_EVERY, GATE_EVERY
 from vla_ros.sim.render import Snapshot
@@ -26,6 +33,7 @@ from vla_ros.sim.world import World
 ACKNOWLEDGED = Duration(
     seconds=5
 )  # a latched sample of depth 1 is acknowledged in milliseconds, if not by a node that died
+TOOL_POSE = "/tool/pose"
 COLOURS = {"red": (0.9, 0.1, 0.1), "green": (0.1, 0.7, 0.2), "blue": (0.1, 0.2, 0.9)}
 
 
@@ -68,7 +76,10 @@ class SimulatedSensors:
 
 
 class _Body:
-    """Publishes joint states, wrench, taxels, object poses, task status and the clock, each at its rate."""
+    """Publishes joint states, wrench, taxels, object poses, task status and the clock, each at its rate.
+
+    And the tool's pose, as a tracker on it would.
+    """
 
     def __init__(self, node: Node, contract: Contract, pads: tuple[str, ...], lockstep: bool) -> None:
         self._always = lockstep  # for who joins later
@@ -82,6 +93,7 @@ class _Body:
             for side in pads
         }
         self._objects = node.create_publisher(MarkerArray, "/sim/objects", slow)
+        self._pose = node.create_publisher(PoseStamped, TOOL_POSE, slow)
         self._status = node.create_publisher(DiagnosticStatus, "/sim/task_status", slow)
         self._clock = node.create_publisher(Clock, "/clock", slow)
 
@@ -99,6 +111,8 @@ class _Body:
                 if self._always or publisher.get_subscription_count():
                     pixels = world.taxels(side)
                     publisher.publish(image_to_message(stamp, f"{side}_pad", pixels, "32FC3"))
+            if self._always or self._pose.get_subscription_count():
+                self._pose.publish(pose_to_message(stamp, "base_link", world.tip_pose()))
             if self._always or self._objects.get_subscription_count():
                 self._objects.publish(_markers(to_time(stamp), world))
         if step % CAMERA_EVERY == 0:

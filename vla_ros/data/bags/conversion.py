@@ -80,7 +80,7 @@ def count_episodes(bag: str | Path) -> int:
 
 def _refuse_topics(reader: BagReader, contract: Contract) -> None:
     wanted = {spec.topic: type_name(spec.kind, spec.topic) for spec in contract.observation.values()}
-    for topic, kind in {**wanted, GATE_TOPIC: GATE_TYPE}.items():
+    for topic, kind in (wanted if contract.robot_free else {**wanted, GATE_TOPIC: GATE_TYPE}).items():
         have = reader.types.get(topic)
         if have is None or not reader.counts[topic]:
             known = ", ".join(sorted(name for name, count in reader.counts.items() if count)) or "none"

@@ -59,6 +59,11 @@ class MujocoNode(ManagedNode):
         world = self._world_of(trial.task)
         check_joints(contract, world.joint_names)
         command = contract.action.command
+        if command.interface == "pose":
+            raise ContractError(
+                f"{contract.source}: action.command.interface: the simulated arm has no Cartesian controller; "
+                "valid: joint_trajectory, forward"
+            )
         self._outputs = SimulatedSensors(self, contract, world.cameras, world.pads, self._lockstep)
         self._runner = Runner(
             self._world_of,

@@ -78,7 +78,8 @@ class RecorderNode(ManagedNode):
         self._raw = RawRecorder(self, contract, self._writer.root, lockstep) if raw else None
         observe(self, contract, self._aligner, lockstep=lockstep, on_sample=self._on_sample)
         actions = qos.exchanged(ACTION_DEPTH, lockstep)
-        self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
+        if not contract.robot_free:
+            self.create_subscription(JointTrajectory, "/gate/action", self._on_action, actions)
         self.create_subscription(String, NOTE, self._on_note, qos.reliable(100))
         self.create_subscription(String, TROUBLE, self._on_trouble, qos.reliable(10))
         handed = qos.reliable(10, latched=True)
