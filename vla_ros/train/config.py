@@ -25,6 +25,8 @@ class TrainingConfig:
     where to go; later the arm's own motion tells, and a network that sees mostly that never learns to look.
     state_noise: of the measured state, in its standard deviations. state_drop: chance that a sample hides it.
     touch_gain: largest relative change of a sample's taxels and wrenches: demonstrations grasp all alike, a policy does not.
+    touch_noise: of a sample's wrenches and taxels, the same over their window, in their standard deviations: a policy moves less
+    smoothly than a demonstrator, and what the hand weighs is felt then.
     calm: from this fraction of the steps on, `early`, `state_noise` and the encoders' noise are scaled by `calm_scale` and the
     state is never hidden: first the network learns to look, then to be exact. 1 for never.
     only: name patterns of the weights that are trained (`encoders.observation-wrench-tool.*`); all unless given.
@@ -50,6 +52,7 @@ class TrainingConfig:
     state_noise: float = 0.02
     state_drop: float = 0.0
     touch_gain: float = 0.0
+    touch_noise: float = 0.0
     calm: float = 1.0
     calm_scale: float = 0.2
     only: tuple[str, ...] = ()
@@ -75,6 +78,8 @@ class TrainingConfig:
         for name in (*fractions, "state_noise", "state_drop", "touch_gain"):
             if not 0.0 <= getattr(self, name) < 1.0 and (name, getattr(self, name)) != ("paraphrase", 1.0):
                 raise ValueError(f"{name} is {getattr(self, name)}, want at least 0 and less than 1")
+        if self.touch_noise < 0.0:
+            raise ValueError(f"touch_noise is {self.touch_noise}, want at least 0")
         for name in ("calm", "calm_scale"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} is {getattr(self, name)}, want 0 to 1")

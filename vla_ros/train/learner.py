@@ -50,6 +50,7 @@ class Learner:
         self.anchor_key = Anchors(policy.targets, contract).key
         self.state_key = contract.state.key
         self.touch_keys = {s.key for s in contract.streams("wrench", "taxels")}
+        self.windows = {s.key for s in contract.streams("wrench", "taxels") if s.history > 1}
         matrices = [p for p in self.model.parameters() if p.ndim > 1]
         vectors = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [
@@ -123,6 +124,11 @@ class Learner:
             gain = 1.0 + config.touch_gain * (2.0 * torch.rand(len(state), device=self.device) - 1.0)
             for name in self.touch_keys & streams.keys():
                 streams[name] = streams[name] * gain.reshape(-1, *[1] * (streams[name].ndim - 1))
+        for name in sorted(self.touch_keys & streams.keys()) if config.touch_noise > 0.0 else ():
+            value = streams[name]
+            spread = self.normaliser.spread(name)
+            newest = value[:, -1:] if name in self.windows else value
+            streams[name] = value + config.touch_noise * spread * torch.randn_like(newest)
         return replace(batch, streams=streams, present=present)
 
     def _inputs(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:

@@ -13,8 +13,8 @@ from vla_ros.sim.scene import add_cube, add_disc
 from vla_ros.sim.tasks.base import Scene, Verdict, View, flat_pose, start_offset
 
 LIGHT, HEAVY, PLATE = "light_cube", "heavy_cube", "plate"
-MASS = {LIGHT: 0.05, HEAVY: 0.25}  # [kg]
-SLIPPERY = 0.12  # friction of cube and table: fingers that push one aside do not tell its weight
+MASS = {LIGHT: 0.05, HEAVY: 0.70}  # [kg]
+SLIPPERY = 0.05  # friction of cube and table: fingers that push one aside do not tell its weight
 CUBE = 0.04  # [m]
 FRONT = (0.30, 0.42)  # [m] x of the cubes' centres in base_link
 SIDE = (0.04, 0.12)  # [m] |y|: one cube left of the middle, one right
