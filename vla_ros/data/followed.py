@@ -17,10 +17,13 @@ class FollowedTool:
         self._columns = [self._state.names.index(name) for name in contract.action.names[7:]]
         self._aligner = aligner
 
-    def known(self, t: int) -> bool:
-        """Return True once both streams have reached `t` [ns]."""
-        newest = [self._aligner.buffers[key].newest for key in (self._pose, self._state.key)]
-        return all(stamp is not None and stamp >= t for stamp in newest)
+    def lacking(self, t: int) -> str:
+        """Return which of the streams has not reached `t` [ns] yet, "" when both have."""
+        for key in (self._pose, self._state.key):
+            buffer = self._aligner.buffers[key]
+            if buffer.newest is None or buffer.newest < t:
+                return f"{key}: nothing new on {buffer.spec.topic}"
+        return ""
 
     def at(self, t: int) -> tuple[npt.NDArray[np.float64] | None, str]:
         """Return the action to be reached at `t` [ns], or None and why there is none: a stream lacks it, or is too old."""

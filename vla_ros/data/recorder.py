@@ -200,8 +200,10 @@ class EpisodeRecorder:
     def _ready(self, t: int, now: int) -> bool:
         due = self._grid(self._next + 1)
         if self._followed is not None:
-            if not self._followed.known(due):
-                return now > due + self.grace
+            if lacking := self._followed.lacking(due):  # an old pose is never taken for a later one
+                if now > due + self.grace:
+                    self.problem = f"{lacking} for row {self.rows}"
+                return False
         elif not self._action_times or self._action_times[-1] < due:
             if now > due + self.grace:
                 self.problem = f"no action from the gate for row {self.rows}"
