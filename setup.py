@@ -9,9 +9,7 @@ from setuptools import find_packages, setup
 
 NAME = "vla_ros"
 NODES = ["mujoco_node", "gate_node", "policy_node", "teleop_node", "recorder_node"]
-NODES += ["camera_node", "force_torque_node", "tactile_node"]
-NODES += ["tracker_node"]
-NODES += ["umi_node"]
+NODES += ["camera_node", "force_torque_node", "tactile_node", "tracker_node", "umi_node"]
 SHARED_FOLDERS = ["config", "launch", "urdf"]
 
 

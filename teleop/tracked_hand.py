@@ -17,6 +17,7 @@ from vla_ros.drivers.base import Reading
 from vla_ros.drivers.tracked import Array, Tracked, Tracker
 from vla_ros.errors import DeviceError, unknown_name
 from vla_ros.teleop.device import TeleopSample
+from vla_ros.teleop.leap import LeapFilter
 
 OPTIONS = ("body", "follow", "thumb", "index", "open", "closed")
 FOLLOW = ("pose", "position")
@@ -45,6 +46,7 @@ class TrackedHand:
         if self._closed >= self._open:
             raise DeviceError(f"{address.text}: closed is {self._closed:g} m, want less than open, {self._open:g} m")
         self._seen = 0.0
+        self._leaps = LeapFilter()
 
     def open(self) -> None:
         """Open the tracker. Raises DeviceError, also when it does not know the hand."""
@@ -58,6 +60,7 @@ class TrackedHand:
             self._tracker.close()
             raise DeviceError(f"{self.device}: which is the hand? Say body= one of {', '.join(known)}")
         self._seen = time.monotonic()
+        self._leaps.reset()
 
     def read(self, timeout: float) -> Reading[TeleopSample] | None:
         """Return where the hand is; None if there is none within `timeout` [s]. Raises DeviceError when it is lost.
@@ -74,8 +77,11 @@ class TrackedHand:
         if reading is None:
             return None
         sample = self.sample(reading.value, reading.arrival)
-        if sample is not None:
+        if sample is not None and sample.pose is not None:
             self._seen = time.monotonic()
+            taken = reading.arrival / 1e9 if reading.device_time is None else reading.device_time
+            if not self._leaps(taken, sample.pose):
+                return None
             return Reading(sample, reading.arrival, reading.device_time, reading.sequence, reading.flags)
         if time.monotonic() - self._seen > UNSEEN:
             raise DeviceError(f"{self.device}: '{self._name(reading.value)}' is not tracked; bring it into view")

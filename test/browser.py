@@ -105,11 +105,20 @@ def iwer(tmp_path_factory: pytest.TempPathFactory) -> str:
     if npm is None:
         pytest.skip("no npm here to install iwer, the emulated headset")
     folder = tmp_path_factory.mktemp("iwer")
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), "iwer@2.5.0"]
+    command = [
+        npm,
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--fetch-retries=0",
+        "--fetch-timeout=20000",
+    ]
+    command += ["--prefix", str(folder), "iwer@2.5.0"]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
-        pytest.skip("npm did not get iwer, the emulated headset, within 100 s")
+        pytest.skip("npm did not get iwer, the emulated headset, in time")
     if result.returncode:
         pytest.skip(f"npm cannot install iwer, the emulated headset: {result.stderr.strip().splitlines()[-1:]}")
     return (folder / "node_modules/iwer/build/iwer.min.js").read_text(encoding="utf-8")

@@ -29,3 +29,12 @@ def patient_contract(folder: Path) -> Path:
     streams = [spec.key for spec in contract.streams() if spec.kind != "text"]
     ages: dict[str, object] = {f"observation/{key}/max_age": 2.0 for key in streams}
     return changed_contract(folder, ages | {"limits/chunk_age": 2.0, "limits/wrench": 1000.0})
+
+
+def blind_contract(folder: Path) -> Path:
+    """Write a contract that a busy machine meets, of a robot without cameras."""
+    file = patient_contract(folder)
+    data = yaml.safe_load(file.read_text())
+    data["observation"] = {key: stream for key, stream in data["observation"].items() if stream["kind"] != "image"}
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    return file

@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 from vla_ros.cli import app
 from vla_ros.contract import Contract, load_contract, parse_contract
 from vla_ros.data import Dataset, DatasetWriter
+from vla_ros.data.bags.conversion import from_bag
+from vla_ros.data.bags.writing import to_bag
+from vla_ros.data.tools.check import check_dataset
 from vla_ros.data.tools.feasible import longest, retarget
 from vla_ros.errors import DatasetError
 from vla_ros.feasible import Placement, RobotReach
@@ -58,7 +61,7 @@ def record(root: Path, motions: list[np.ndarray], opening: float = 0.05) -> Data
                         "observation.state": np.array([opening]),
                         "action": np.append(poses[row + 1], opening),
                         "sync.age": np.zeros(3),
-                        "sync.stamp": np.full(3, row * 33_333_333),
+                        "sync.stamp": np.full(3, round((row + 3) * 1e9 / RATE)),
                     }
                 )
             writer.save_episode()
@@ -132,6 +135,25 @@ def test_the_commands_report_and_replay_within_3_mm_and_1_degree(tmp_path: Path)
     print(replayed.output)
     assert replayed.exit_code == 0, replayed.output
     assert "3 of 3 episodes within 3 mm and 1 degree" in replayed.output
+
+
+def test_what_a_hand_recorded_passes_the_checks_and_is_the_same_after_a_bag(tmp_path: Path):
+    hand = record(tmp_path / "hand", [motion(70), motion(30)])
+    report = check_dataset(tmp_path / "hand")
+    motions = {"jump", "lag", "idle", "far"}
+    assert [finding.line() for finding in report.findings if finding.kind in motions] == []
+    to_bag(tmp_path / "hand", tmp_path / "bag")
+    from_bag(tmp_path / "bag", hand_contract(), tmp_path / "back")
+    back = Dataset(tmp_path / "back")
+    assert [episode.length for episode in back.episodes] == [70, 30]
+    for key in ("action", "observation.pose.tool"):
+        far, turned = distance(
+            back.column(key)[:, :7], hand.column(key)[:, :7]
+        )  # of opposite quaternions either will do
+        assert far.max() < 1e-6
+        assert turned.max() < 1e-3
+    np.testing.assert_allclose(back.column("observation.state"), hand.column("observation.state"), atol=1e-7)
+    np.testing.assert_allclose(back.column("action")[:, 7], hand.column("action")[:, 7], atol=1e-7)
 
 
 def test_a_robots_own_dataset_is_made_of_what_it_can_repeat(tmp_path: Path):

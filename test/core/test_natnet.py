@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from device_support import running
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ros_support import wait_until
 from scipy.spatial.transform import Rotation
@@ -187,6 +187,7 @@ FLOATS = st.floats(-10.0, 10.0, width=32)
 BODIES = st.lists(st.tuples(st.integers(1, 1000), st.tuples(FLOATS, FLOATS, FLOATS), st.booleans()), max_size=8)
 
 
+@settings(deadline=None)
 @given(bodies=BODIES, sized=st.booleans(), number=st.integers(0, 2**31 - 1), markers=st.integers(0, 5))
 def test_a_frame_of_any_bodies_is_read(
     bodies: list[tuple[int, tuple[float, float, float], bool]], sized: bool, number: int, markers: int

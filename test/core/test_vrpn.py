@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 from device_support import running
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -46,6 +46,7 @@ def test_a_name_is_read_from_its_bytes() -> None:
 PLACES = st.lists(st.tuples(*[st.floats(-9.0, 9.0)] * 3), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(places=PLACES, cuts=st.lists(st.integers(1, 90), max_size=40))
 def test_poses_are_found_wherever_the_stream_was_cut(places: list[tuple[float, float, float]], cuts: list[int]) -> None:
     parser, data, found = wire.StreamParser(), stream(places), []

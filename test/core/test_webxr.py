@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from device_support import running
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ros_support import wait_until
 from scipy.spatial.transform import Rotation
@@ -78,6 +78,7 @@ def test_what_is_no_message_of_the_page_is_refused(text: str) -> None:
 NUMBERS = st.floats(-5.0, 5.0)
 
 
+@settings(deadline=None)
 @given(place=st.tuples(NUMBERS, NUMBERS, NUMBERS), turn=st.tuples(NUMBERS, NUMBERS, NUMBERS), t=st.floats(0, 1e9))
 def test_a_pose_comes_back_as_it_was(
     place: tuple[float, float, float], turn: tuple[float, float, float], t: float

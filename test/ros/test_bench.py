@@ -11,6 +11,7 @@ from changed_contract import patient_contract
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from vla_ros.ros.bench import gate, transport
+from vla_ros.ros.bench_cameras import cameras
 from vla_ros.ros.bench_standins import STAGES
 
 
@@ -32,3 +33,10 @@ def test_the_time_from_image_to_command_is_printed_by_stage(
     lines = capsys.readouterr().out.splitlines()
     for stage, line in zip(STAGES, lines[1:], strict=True):
         assert re.match(rf"capture stamp to {stage}: p50 \d+\.\d ms, p99 \d+\.\d ms, max ", line)
+
+
+def test_frames_and_ages_of_cameras_are_printed(ros_domain: int, capsys: pytest.CaptureFixture[str]) -> None:
+    cameras(seconds=2.0, count=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r"observation.images.camera_1: \d+ frames 640x480 published, \d+ received, \d+ lost; age", lines[1])
+    assert re.match(r"\d+ frames lost \(want 0\), p99 of the age beyond the camera's own latency \d+", lines[-1])

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from changed_contract import patient_contract
+from changed_contract import blind_contract
 from ros_support import RosTest
 from servo_support import JOINTS, address, calibration
 
@@ -102,15 +101,6 @@ class Operator:
             raise AssertionError(
                 f"the elbow is at {self.joints['elbow']:.3f}, not {wanted:.3f}: {self.status}"
             ) from None
-
-
-def blind_contract(folder: Path) -> Path:
-    """Write a contract that a busy machine meets, of a robot without cameras."""
-    file = patient_contract(folder)
-    data = yaml.safe_load(file.read_text())
-    data["observation"] = {key: stream for key, stream in data["observation"].items() if stream["kind"] != "image"}
-    file.write_text(yaml.safe_dump(data, sort_keys=False))
-    return file
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_a_headsets_controller_moves_the_arm_and_a_closed_tab_holds_it(ros: RosT
         with leading(ros, f"{headset.address}&cert={tmp_path}", tmp_path) as operator:
             operator.says("teleop_node", "the clutch is open")
             operator.engage_without_a_jump(hand)
-            operator.follows(hand, AWAY)
+            operator.follows(hand, AWAY, own_clutch=True)
 
             headset.fault = "unplug"
             hand.rest = hand.rest - AWAY  # in the middle of a motion
@@ -55,7 +55,7 @@ def test_a_headsets_controller_moves_the_arm_and_a_closed_tab_holds_it(ros: RosT
             hand.held = False
             operator.says("teleop_node", "the clutch is open")
             operator.engage_without_a_jump(hand)
-            operator.follows(hand, -AWAY)
+            operator.follows(hand, -AWAY, own_clutch=True)
 
 
 def test_a_tracker_behind_a_vrpn_server_moves_the_arm(ros: RosTest, tmp_path: Path) -> None:

@@ -104,6 +104,8 @@ def _report(policy: _Policy) -> bool:
     lost, ages = 0, []
     for key in policy.cameras:
         stamps = np.array(sorted(set(policy.stamps[key])))
+        if len(stamps) < 2:
+            raise GraphError(f"{key}: {len(stamps)} frames came while it was measured; is the machine overloaded?")
         published = round(float(stamps[-1] - stamps[0]) * RATE / NANOSECONDS) + 1
         lost += published - len(stamps)
         ages += policy.ages[key]

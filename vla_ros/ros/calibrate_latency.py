@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.parameter import Parameter
@@ -27,8 +25,7 @@ from vla_ros.messages import setpoint_from_message
 from vla_ros.ros import qos
 from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.convert import decoder_for, msg_type_for
-from vla_ros.ros.environment import graph_environment
-from vla_ros.ros.lifecycle import make_executor
+from vla_ros.ros.own_node import own_node
 
 SOURCE = "teleop"  # of the gate, whose place is taken
 POINTS = 16  # of a chunk
@@ -70,22 +67,8 @@ def record_motion(
     Raises CalibrationError for a motion that the joint cannot make, GraphError where the graph does not answer.
     """
     _check(contract, joint)
-    os.environ.update(graph_environment())
-    own = context is None
-    context = context or Context()
-    if own:
-        rclpy.init(context=context)
-    node = rclpy.create_node("calibrate_latency", context=context)
-    executor = make_executor(context)
-    executor.add_node(node)
-    try:
+    with own_node("calibrate_latency", context) as (node, executor):
         return _Leader(node, executor, contract, joint, keys).lead(amplitude, seconds, say)
-    finally:
-        executor.remove_node(node)
-        node.destroy_node()
-        executor.shutdown()
-        if own:
-            context.try_shutdown()
 
 
 def _check(contract: Contract, joint: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import WrenchStamped
 from rclpy.context import Context
 from rclpy.executors import Executor
@@ -17,8 +15,7 @@ from vla_ros.errors import CalibrationError, GraphError, ObservationError
 from vla_ros.kinematics import Kinematics
 from vla_ros.ros import qos
 from vla_ros.ros.convert import JointReader
-from vla_ros.ros.environment import graph_environment
-from vla_ros.ros.lifecycle import make_executor
+from vla_ros.ros.own_node import own_node
 from vla_ros.wrench import RecordedPose, calibrate
 from vla_ros.wrench.load import FEWEST
 
@@ -44,15 +41,7 @@ def ask_for_poses(
     """
     if samples < 1:
         raise CalibrationError(f"{samples} samples a pose: want at least 1")
-    os.environ.update(graph_environment())
-    own = context is None
-    context = context or Context()
-    if own:
-        rclpy.init(context=context)
-    node = rclpy.create_node("calibrate_wrench", context=context)
-    executor = make_executor(context)
-    executor.add_node(node)
-    try:
+    with own_node("calibrate_wrench", context) as (node, executor):
         collector = _Collector(kinematics, topic, joint_topic, samples)
         node.create_subscription(WrenchStamped, topic, collector.on_wrench, qos.SENSOR)
         node.create_subscription(JointState, joint_topic, collector.on_joints, qos.SENSOR)
@@ -69,12 +58,6 @@ def ask_for_poses(
                 poses.append(pose)
                 say(_progress(poses, kinematics))
         return poses
-    finally:
-        executor.remove_node(node)
-        node.destroy_node()
-        executor.shutdown()
-        if own:
-            context.try_shutdown()
 
 
 def _spin(executor: Executor, seconds: float, done: Callable[[], bool]) -> None:

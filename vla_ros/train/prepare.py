@@ -66,7 +66,7 @@ def prepare(
         raise DatasetError(f"'action' has shape {list(actions.shape)}, want {wanted}")
     state = numbers.get(contract.state.key)
     if state is None:
-        state = np.asarray(data.column(contract.state.key), dtype=np.float32)
+        state = np.asarray(data.column(contract.state.key), dtype=np.float32).reshape(data.num_frames, -1)
         numbers[contract.state.key] = state
     fitted: dict[str, npt.NDArray[np.floating]] = {key: value[train] for key, value in numbers.items()}
     anchors = Anchors(policy.targets, contract)

@@ -110,7 +110,10 @@ def _samples(
             )
             for stamp, value in _stamped(rows, spec, values, times):
                 yield stamp, spec.topic, make.sample(spec, stamp + round(spec.latency * NANOSECONDS), value)
-            if int(times[-1]) > stamp:  # so that the last row is complete
+            if contract.robot_free and spec.key in (contract.action.follows, contract.state.key):
+                stamp, value = int(times[-1]) + step, _taken_to(spec, contract, value, rows.columns["action"][-1])
+                yield stamp, spec.topic, make.sample(spec, stamp + round(spec.latency * NANOSECONDS), value)
+            if contract.robot_free or int(times[-1]) > stamp:  # so that the last row is complete
                 yield last, spec.topic, make.sample(spec, last + round(spec.latency * NANOSECONDS), value)
     reached = [*times[1:], times[-1] + step]
     for time, due, action in zip(times, reached, rows.columns["action"], strict=True):
@@ -120,6 +123,18 @@ def _samples(
         yield min(last, int(times[0]) + round(note.time * NANOSECONDS)), TOPIC, make.text(event.to_text())
     success = episode.success is not False
     yield last, TOPIC, make.text(EpisodeEvent("save", rows=rows.rows, success=success).to_text())
+
+
+def _taken_to(
+    spec: StreamSpec, contract: Contract, value: npt.NDArray[Any], action: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Return the value of the tool's pose or of the state where the last action of a hand's episode takes it."""
+    if spec.key == contract.action.follows:
+        return action[:7]
+    taken = np.array(value, dtype=np.float64).reshape(-1)
+    for name, wanted in zip(contract.action.names[7:], action[7:], strict=True):
+        taken[spec.names.index(name)] = wanted
+    return taken
 
 
 def _stamped(
@@ -168,7 +183,7 @@ class _Messages:
         if spec.kind == "joints":
             names = [name.removesuffix(POSITION_SUFFIX) for name in spec.names]
             none = np.zeros(0)
-            position = np.asarray(value, dtype=np.float64)
+            position = np.asarray(value, dtype=np.float64).reshape(-1)  # a single joint's is no array in the table
             return self._types[type_name("joints")](header, names, position, none, none)
         if spec.kind == "wrench":
             vector, wrench = self._types["geometry_msgs/msg/Vector3"], self._types["geometry_msgs/msg/Wrench"]

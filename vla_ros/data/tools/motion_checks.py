@@ -21,6 +21,7 @@ LAG_RANGE = (-0.3, 1.0)  # [s] where the lag is looked for
 FOLLOWS = 0.6  # correlation below which a state does not follow its action
 STILL = 0.01  # share of the velocity limit below which nothing moves
 IDLE = 2.0  # [s] the shortest idle stretch that is told
+HAND = (2.0, 6.0, 0.5)  # [m/s], [rad/s], [m/s] limits of a hand without a robot: its way, its turning, its fingers
 IDLE_SHARE = 0.5  # of an episode, from which on idling is serious
 Array = npt.NDArray[np.float64]
 
@@ -89,11 +90,12 @@ def action_lag(episode: EpisodeRows) -> tuple[float, float] | None:
     0 s is a state that reaches its row's action in the next row, as the action is meant. Joint actions are
     compared joint by joint, poses by their speed. None where too little moves to tell.
     """
-    state, action = _values(episode, STATE), _values(episode, ACTION)
+    contract = episode.contract
+    hand = contract is not None and contract.robot_free
+    state, action = _values(episode, contract.action.follows if contract and hand else STATE), _values(episode, ACTION)
     if state is None or action is None or len(state) < 2 * episode.fps * LAG_RANGE[1]:
         return None
-    moved, asked = np.diff(state, axis=0), np.diff(action, axis=0)
-    contract = episode.contract
+    moved, asked = np.diff(state[:, :3] if hand else state, axis=0), np.diff(action, axis=0)
     if contract is not None and contract.action.space == "joint_position":
         moved = moved[:, [contract.state.names.index(name) for name in contract.action.names]]
     elif contract is not None:
@@ -141,6 +143,9 @@ def _speeds(values: Array, key: str, contract: Contract) -> Array:
 
 def _limits(key: str, contract: Contract) -> Array:
     """Return the velocity limit of each column of `_speeds`. A tip's is that of three joints on a metre."""
+    if contract.robot_free:
+        fingers = len(contract.joint_names) if key == STATE else len(contract.action.names) - 7
+        return np.array([*(HAND[:2] if key == ACTION else ()), *[HAND[2]] * fingers])
     if key == STATE:
         return contract.limits.velocity_for(contract.joint_names)
     names = contract.action.names
