@@ -142,7 +142,7 @@ def ablation(
     trials: Annotated[int, typer.Option(help="in lockstep, for each of the two policies")] = 100,
     policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act_felt",
     steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,
-    horizon: Annotated[int, typer.Option(help="grid steps between two inferences")] = 8,
+    horizon: Annotated[int, typer.Option(help="grid steps between two inferences")] = 16,
     seed: Annotated[int, typer.Option(help="of the first demonstration, and of the weights")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
 ) -> None:

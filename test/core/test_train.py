@@ -121,6 +121,16 @@ def test_late_in_training_the_inputs_are_hardly_disturbed(tmp_path: Path):
         TrainingConfig(calm=1.5)
 
 
+def test_noise_on_what_is_felt_changes_what_is_learned(tmp_path: Path) -> None:
+    (tmp_path / "noisy").mkdir()
+    run(tmp_path, steps=2)
+    run(tmp_path / "noisy", steps=2, overrides={"training.touch_noise": 1.0})
+    plain, noisy = weights(tmp_path), weights(tmp_path / "noisy")
+    assert any(not np.array_equal(plain[name], noisy[name]) for name in plain)
+    with pytest.raises(ValueError, match="touch_noise is -1"):
+        TrainingConfig(touch_noise=-1.0)
+
+
 def test_resuming_another_dataset_or_nothing_is_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="nothing to resume"):
         run(tmp_path, resume=True)

@@ -36,7 +36,7 @@ class Ablation:
     trials: int = 100
     policy: str = "act_felt"
     steps: int | None = None
-    horizon: int = 8
+    horizon: int = 16
     seed: int = 0
     device: str = "auto"
     contract: str = "tabletop_arm"
