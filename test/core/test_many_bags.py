@@ -40,8 +40,9 @@ def assert_equal(a: Path, b: Path) -> None:
         if not feature.is_video:
             assert np.array_equal(one.column(key), two.column(key)), key
     for e in range(one.num_episodes):
-        apart = np.abs(one.frames(FRONT, e).astype(int) - two.frames(FRONT, e).astype(int))
-        assert apart.max() <= 8 and apart.mean() < 0.5  # two runs of x264 differ a little
+        a, b = one.frames(FRONT, e).astype(int), two.frames(FRONT, e).astype(int)
+        # Two runs of x264 may differ in single pixels, but not by half of what two pictures after each other do.
+        assert np.abs(a - b).mean() < 0.5 * np.abs(a[1:] - b[:-1]).mean()
     assert one.notes == two.notes
     assert one.stats.keys() == two.stats.keys()
     for key, stats in one.stats.items():
