@@ -113,13 +113,14 @@ class ObservationFeed:
         self._given_up: set[str] = set()  # optional streams that lockstep no longer waits for
         self._due: int | None = None  # instant [ns] that somebody waits for: until then nobody need be woken
 
-    def push(self, key: str, stamp: int, value: Any) -> None:
+    def push(self, key: str, stamp: int, value: Any) -> bool:
         """Add a sample; see `Aligner.push`."""
         with self._changed:
-            self._aligner.push(key, stamp, value)
+            taken = self._aligner.push(key, stamp, value)
             self._given_up.discard(key)
             if self._due is None or self._aligner.has_reached(self._due):
                 self._changed.notify_all()
+            return taken
 
     def refuse(self, key: str, why: str) -> None:
         """Remember that a sample of stream `key` was no good: the reason for holding tells."""

@@ -65,23 +65,25 @@ class Aligner:
         self._before: dict[str, int] = {}  # streams not yet heard of since a jump: their newest stamp before it
         self.buffers = {key: StreamBuffer(spec, horizon) for key, spec in contract.observation.items()}
 
-    def push(self, key: str, stamp: int, value: Any) -> None:
+    def push(self, key: str, stamp: int, value: Any) -> bool:
         """Add a sample of stream `key`, stamped `stamp` [ns]. A stamp that jumps back resets all streams to it.
 
-        Raises ObservationError for an unknown key or a value that does not fit the contract.
+        Return False for a sample that is passed over: it was still under way when the clock jumped back. Raises
+        ObservationError for an unknown key or a value that does not fit the contract.
         """
         buffer = self.buffers.get(key)
         if buffer is None:
             raise ObservationError(unknown_name("stream", key, self.buffers))
         capture = stamp - round(buffer.spec.latency * NANOSECONDS)
         if self._is_of_the_time_before(key, capture):
-            return
+            return False
         self.refused.pop(key, None)
         if not buffer.push(capture, value):
             self.jumps += 1
             self.clock_jumped(capture)
             self._before.pop(key, None)
             buffer.push(capture, value)
+        return True
 
     def clock_jumped(self, now: int) -> None:
         """Forget what belongs to the time before the clock jumped back to `now` [ns]."""

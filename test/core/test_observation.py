@@ -175,8 +175,8 @@ def test_samples_still_under_way_when_the_clock_jumped_are_dropped_and_the_strea
     aligner,
 ):
     fill(aligner, until_ms=1000)
-    aligner.push(STATE, 0, [7.0])
-    aligner.push(IMAGE, 1100 * MS, pixel(99))  # of the time before
+    assert aligner.push(STATE, 0, [7.0])
+    assert not aligner.push(IMAGE, 1100 * MS, pixel(99))  # of the time before
     assert IMAGE not in aligner.align(0).values
     aligner.push(IMAGE, 20 * MS, pixel(1))
     assert aligner.align(0).values[IMAGE][0, 0, 0] == 1

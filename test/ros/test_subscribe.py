@@ -107,3 +107,17 @@ def test_on_simulated_time_nothing_is_lost_and_words_are_said_at_zero(robot: Rob
     ros.wait_for(lambda: len(heard) == 56)
     assert ("task", 0) in heard
     assert [stamp for key, stamp in heard if key == "observation.state"] == [10 * k * MS for k in range(55)]
+
+
+def test_a_sample_of_the_time_before_a_jump_is_not_told_of(robot: Robot):
+    ros, aligner = robot.ros, Aligner(CONTRACT)
+    heard: list[int] = []
+    observe(ros.node, CONTRACT, aligner, on_sample=lambda key, stamp: heard.append(stamp))
+    robot.wait_for_subscribers()
+    robot.joints(3000 * MS, a=1.0, b=2.0)
+    ros.wait_for(lambda: heard == [3000 * MS])
+    aligner.clock_jumped(0)  # as another stream tells
+    robot.joints(3010 * MS, a=1.0, b=2.0)  # was under way
+    robot.joints(0, a=1.0, b=2.0)
+    ros.wait_for(lambda: heard[-1] == 0)
+    assert heard == [3000 * MS, 0]

@@ -21,8 +21,8 @@ BUFFERED = 0.6  # [s] a slow consumer loses nothing for this long
 class SampleSink(Protocol):
     """What takes samples: an Aligner, or something in front of one."""
 
-    def push(self, key: str, stamp: int, value: Any) -> None:
-        """Take a sample of stream `key`, stamped `stamp` [ns]; ObservationError when it does not fit."""
+    def push(self, key: str, stamp: int, value: Any) -> bool:
+        """Take a sample of stream `key`, stamped `stamp` [ns]; False: passed over. ObservationError when it does not fit."""
 
 
 def observe(
@@ -59,11 +59,11 @@ def observe(
                 stamp, value = decode(message)
                 if check is not None:
                     check(spec.key, value)
-                aligner.push(spec.key, stamp, value)
+                taken = aligner.push(spec.key, stamp, value)
             except ObservationError as error:
                 (on_error or warn)(spec.key, str(error))
                 return
-            if on_sample is not None:
+            if taken and on_sample is not None:
                 on_sample(spec.key, stamp)
 
         return receive

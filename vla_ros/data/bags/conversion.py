@@ -171,7 +171,8 @@ class _Conversion:
             self._recorder.action(reached, values)
             return
         stamp, value = self._decoders[topic](message)
-        self._aligner.push(self._keys[topic], stamp, value)
+        if not self._aligner.push(self._keys[topic], stamp, value):
+            return
         if self._aligner.jumps != self._jumps:
             self._jumps, self._newest = self._aligner.jumps, 0
             self._recorder.clock_jumped()
