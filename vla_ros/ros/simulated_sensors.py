@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -137,7 +136,6 @@ class _Cameras:
         topic, driver = _topics(contract), qos.exchanged(20, lockstep)
         self._snapshot: Snapshot | None = None  # the newest, and the topics it has been published on
         self._published: set[str] = set()
-        self._pool = ThreadPoolExecutor(len(names) or 1, "camera")
         self._colour, self._depth, self._infos = {}, {}, {}
         for name in names:
             colour = topic.get(f"observation.images.{name}", f"/{name}_camera/color/image_raw")
@@ -156,21 +154,17 @@ class _Cameras:
         """
         if snapshot is not self._snapshot:
             self._snapshot, self._published = snapshot, set()
-        wanted = {name: (self._new(self._colour[name]), self._new(self._depth[name])) for name in self._colour}
-        list(self._pool.map(lambda name: self._publish_camera(world, snapshot, stamp, name, *wanted[name]), wanted))
-
-    def _publish_camera(
-        self, world: World, snapshot: Snapshot, stamp: int, name: str, colour: bool, depth: bool
-    ) -> None:
-        frame = world.frame(name, snapshot, depth) if colour or depth else None
-        self._publish_info(world, name, stamp)
-        if frame is None:
-            return
-        optical = world.camera_info(name)["frame"]
-        if colour:
-            self._colour[name].publish(image_to_message(stamp, optical, frame.rgb, "rgb8"))
-        if frame.depth is not None:
-            self._depth[name].publish(image_to_message(stamp, optical, frame.depth, "32FC1"))
+        for name in self._colour:
+            colour, depth = self._new(self._colour[name]), self._new(self._depth[name])
+            frame = world.frame(name, snapshot, depth) if colour or depth else None
+            self._publish_info(world, name, stamp)
+            if frame is None:
+                continue
+            optical = world.camera_info(name)["frame"]
+            if colour:
+                self._colour[name].publish(image_to_message(stamp, optical, frame.rgb, "rgb8"))
+            if frame.depth is not None:
+                self._depth[name].publish(image_to_message(stamp, optical, frame.depth, "32FC1"))
 
     def _publish_info(self, world: World, name: str, stamp: int) -> None:
         wanted = [publisher for publisher in self._infos[name] if self._new(publisher)]
