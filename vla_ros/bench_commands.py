@@ -147,8 +147,8 @@ def ablation(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
 ) -> None:
     """Train one policy with wrench and touch and once more without, on the same demonstrations; compare their success."""
-    from vla_ros.ros.ablation import Ablation, table
-    from vla_ros.ros.ablation import ablation as run
+    from vla_ros.local.ablation import Ablation, table
+    from vla_ros.local.ablation import ablation as run
 
     folder = output or Path(f"ablation_{task}")
     setting = Ablation(task, folder, demonstrations, trials, policy, steps, horizon, seed, device)

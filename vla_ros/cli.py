@@ -14,7 +14,8 @@ from vla_ros.dataset_command import app as dataset_app
 from vla_ros.doctor_command import command as doctor_command
 from vla_ros.emulate_command import command as emulate_command
 from vla_ros.encoders_command import app as encoders_app
-from vla_ros.errors import VlaRosError
+from vla_ros.errors import GraphError, VlaRosError
+from vla_ros.evaluate.report import Report
 from vla_ros.ros import lifeline
 from vla_ros.ros.graph import STEPS
 from vla_ros.train.command import command as train_command
@@ -39,6 +40,9 @@ SHIPPED = "config/checkpoints/tabletop_act"
 Seed = Annotated[int, typer.Option(help="seed of the first episode; episode i has seed + i")]
 Lockstep = Annotated[bool, typer.Option(help="advance the simulation only when policy and gate have answered")]
 Steps = Annotated[int, typer.Option(help="grid steps between two inferences")]
+Local = Annotated[
+    bool, typer.Option("--local", help="in this process, without ROS: the same, several times as fast; with --lockstep")
+]
 Raw = Annotated[bool, typer.Option("--raw", help="every message too, in an MCAP file beside each episode")]
 ContractName = Annotated[str, typer.Option(help="contract file, or its name in config/contracts")]
 
@@ -150,11 +154,18 @@ def collect(
     record_as: Annotated[
         str, typer.Option(help="contract of the dataset, such as tabletop_hand: the arm stands in for a tracked hand")
     ] = "",
+    local: Local = False,
 ) -> None:
     """Record demonstrations of the scripted operator, who leads the arm through teleop_node and the gate.
 
     On a terminal: s saves the episode, f saves it as failed, d discards it, r records it again, n notes something, q quits.
     """
+    if local:
+        _local(lockstep, raw=raw, with_policy=with_policy, device=device != "scripted", record_as=record_as)
+        from vla_ros.local import demonstrate
+
+        demonstrate(task, episodes, seed, output, contract, resume)
+        return
     from vla_ros.ros.collect import collect as run
 
     run(
@@ -192,8 +203,15 @@ def evaluate(
     contract: Annotated[str, typer.Option(help="contract of the robot; default: the checkpoint's own")] = "",
     steps: Steps = STEPS,
     view: Annotated[bool, typer.Option(help="show the front camera in a window")] = False,
+    local: Local = False,
 ) -> None:
     """Run seeded trials of a checkpoint and print the success rate with its 95% Wilson interval."""
+    if local:
+        _local(lockstep, media=media, view=view)
+        from vla_ros.local import evaluate as run
+
+        _told(run(checkpoint, task, episodes, seed, steps, instruction, contract), report)
+        return
     _evaluate(checkpoint, task, episodes, seed, lockstep, instruction, report, media, contract, steps, view)
 
 
@@ -231,11 +249,22 @@ def _evaluate(
     from vla_ros.ros.evaluate import evaluate as run
 
     setting = Evaluation(checkpoint, task, episodes, seed, lockstep, instruction, contract, steps, media, view)
-    result = run(setting, say=lambda line: print(line, flush=True))
+    _told(run(setting, say=lambda line: print(line, flush=True)), report)
+
+
+def _told(result: Report, report: Path | None) -> None:
     print(result.summary())
     if report:
         result.write(report)
         print(f"report {report}")
+
+
+def _local(lockstep: bool, **unwanted: object) -> None:
+    """Raise GraphError naming the options that need the graph, which `--local` is without."""
+    given = [f"--{name.replace('_', '-')}" for name, value in unwanted.items() if value]
+    if given or not lockstep:
+        what = ", ".join(given) or "real time"
+        raise GraphError(f"--local has no graph, which {what} needs; it goes with --lockstep")
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ import yaml
 from vla_ros.contract import load_contract
 from vla_ros.errors import PolicyError
 from vla_ros.evaluate.report import Report, Trial, difference_interval
+from vla_ros.local.ablation import UNREAD, WITH, WITHOUT, Ablation, summary, table, variants
 from vla_ros.policy.config import read_policy_file
-from vla_ros.ros.ablation import UNREAD, WITH, WITHOUT, Ablation, summary, table, variants
 
 
 def report(successes: int, trials: int) -> Report:

@@ -17,7 +17,7 @@ from vla_ros.contract import load_contract
 from vla_ros.data import layout
 from vla_ros.data.features import frames_per_second
 from vla_ros.data.interrupted import recoverable
-from vla_ros.errors import DatasetError
+from vla_ros.data.ledger import Ledger, next_seed, too_many_failed
 from vla_ros.ros.graph import bring_up
 from vla_ros.ros.recording import Recording
 from vla_ros.ros.trials import TrialDriver
@@ -27,8 +27,6 @@ from vla_ros.teleop.registry import SCRIPTED
 from vla_ros.terminal.cues import NONE, Cues
 from vla_ros.terminal.keys import DISCARD, HELP, QUIT, RERECORD, Keys
 from vla_ros.terminal.progress import Progress
-
-SEEDS = "meta/seeds.json"
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def collect(
     limit = get_task(task).time_limit
     ledger = Ledger(setting.output, task)
     outcome = Outcome(saved=ledger.saved if resume else 0)
-    next_seed = max([seed, *(tried + 1 for tried in ledger.seeds)]) if resume else seed
+    number = next_seed(ledger, seed, resume)
     if outcome.saved >= episodes:
         console.print(f"{setting.output} already holds {outcome.saved} episodes of {task}")
         return outcome
@@ -104,7 +102,7 @@ def collect(
     specs = bring_up(
         contract=contract,
         task=task,
-        seed=next_seed,
+        seed=number,
         teleop=device,
         record=str(setting.output),
         lockstep=lockstep,
@@ -126,34 +124,32 @@ def collect(
             recording = Recording(driver, task, limit, lockstep, graph.check, keys, given, told, say, bool(policy))
             while outcome.saved < episodes:
                 told.failed = len(outcome.failed)
-                told.begin(outcome.saved + 1, f"{task}, seed {next_seed}", "before")
+                told.begin(outcome.saved + 1, f"{task}, seed {number}", "before")
                 recording.countdown(countdown)
-                saved = None if recording.told else recording.episode(next_seed)
+                saved = None if recording.told else recording.episode(number)
                 if recording.told == QUIT:
                     say("the operator quit")
                     break
                 if recording.told == RERECORD:
-                    say(f"seed {next_seed}: recorded again")
+                    say(f"seed {number}: recorded again")
                     continue
                 if saved:
-                    ledger.add(int(saved["episode"]), next_seed)
+                    ledger.add(int(saved["episode"]), number)
                     outcome.saved += 1
                     outcome.recorded += float(saved["seconds"])
                 else:
-                    ledger.fail(next_seed)
-                    (outcome.discarded if recording.told == DISCARD else outcome.failed).append(next_seed)
-                    say(f"seed {next_seed}: {recording.reason}; discarded")
+                    ledger.fail(number)
+                    (outcome.discarded if recording.told == DISCARD else outcome.failed).append(number)
+                    say(f"seed {number}: {recording.reason}; discarded")
                 outcome.elapsed = time.monotonic() - started
-                next_seed += 1
-                if len(outcome.failed) > max(5, outcome.saved):
-                    tries = outcome.saved + len(outcome.failed)
-                    raise DatasetError(f"only {outcome.saved} of {tries} attempts at '{task}' succeeded")
+                number += 1
+                too_many_failed(task, outcome.saved, len(outcome.failed))
             driver.select("")
     given.close()
     for one in recoverable(setting.output):
         offer = f"kept aside {one.text}; make an episode of it by: vla-ros dataset recover {setting.output}"
         console.print(Text(offer), soft_wrap=True)
-    console.print(_progress(setting, outcome, started, next_seed))
+    console.print(_progress(setting, outcome, started, number))
     return outcome
 
 
@@ -164,35 +160,6 @@ def _live(console: Console, told: Progress, keys: Keys) -> dict[str, Any]:
         return Text(told.line() + (f"  [{HELP}]" if keys.active else ""))
 
     return {"console": console, "get_renderable": line, "refresh_per_second": 4, "transient": True}
-
-
-class Ledger:
-    """``meta/seeds.json``: which episode came from which seed, and which seeds failed, by task."""
-
-    def __init__(self, root: Path, task: str) -> None:
-        self._path, self._task = root / SEEDS, task
-        self._all: dict[str, Any] = layout.read_json(self._path) if self._path.exists() else {}
-        self._mine: dict[str, list[Any]] = self._all.setdefault(task, {"episodes": [], "failed": []})
-
-    @property
-    def saved(self) -> int:
-        """Episodes of this task."""
-        return len(self._mine["episodes"])
-
-    @property
-    def seeds(self) -> list[int]:
-        """All seeds tried."""
-        return [seed for _, seed in self._mine["episodes"]] + list(self._mine["failed"])
-
-    def add(self, episode: int, seed: int) -> None:
-        """Note an episode's seed."""
-        self._mine["episodes"].append([episode, seed])
-        layout.write_json(self._path, self._all)
-
-    def fail(self, seed: int) -> None:
-        """Note a seed whose attempt was discarded."""
-        self._mine["failed"].append(seed)
-        layout.write_json(self._path, self._all)
 
 
 def _progress(setting: Collection, outcome: Outcome, started: float, seed: int) -> Text:

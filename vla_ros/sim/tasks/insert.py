@@ -17,7 +17,10 @@ CLEARANCE = 0.001  # [m] the hole is so much wider than the peg
 COUNTERSINK = (0.010, 0.0047)  # [m] the hole's edge slopes: so much wider at the top on each side, so much deeper
 HEIGHT, HALF = 0.025, 0.11  # [m] of the board; its hole goes down to the table
 PEG_AT = (0.36, -0.16)  # [m] where the peg stands in base_link, the fingers around it
-SPREAD = 0.003  # [m] of that place
+SPREAD = (
+    0.008,
+    0.003,
+)  # [m] of that place: the fingers, which close along y, hold the peg as far off their middle as it stands
 HOLE = ((0.335, 0.385), (0.01, 0.06))  # [m] x, y of the hole's centre
 DEPTH = 0.014  # [m] below the board's top: a peg so deep is in
 START = (-0.4098, 0.3746, 0.3511, -0.7257, 0.0, -0.6098)  # [rad] from the home pose to the tip at the peg
@@ -46,7 +49,7 @@ class Insert:
 
     def draw(self, rng: np.random.Generator, seed: int, arm_joints: int) -> Scene:
         """Draw the places of peg and hole, and the phrase."""
-        peg = np.array(PEG_AT) + rng.uniform(-SPREAD, SPREAD, size=2)
+        peg = np.array(PEG_AT) + rng.uniform(-1.0, 1.0, size=2) * SPREAD
         hole = rng.uniform(*np.transpose(HOLE))
         objects = {PEG: flat_pose(peg[0], peg[1], LENGTH / 2), BOARD: flat_pose(hole[0], hole[1], 0.0)}
         instruction = str(rng.choice(PHRASES))

@@ -19,6 +19,7 @@ from vla_ros.policy.config import policy_file, read_policy_file
 
 WITH, WITHOUT = "with wrench and touch", "without"
 FELT = ("wrench", "taxels")  # kinds of streams that are left out
+TRIAL_SEED = 1_000_000  # of the first trial; no demonstration has it
 UNREAD = {"insert": ("observation.images.wrist",)}  # by task; this camera looks past the peg into the hole
 
 
@@ -44,12 +45,14 @@ class Ablation:
 
 def ablation(setting: Ablation, say: Callable[[str], None] = print) -> dict[str, Any]:
     """Collect, train twice, evaluate twice; return what ``report.json`` holds. Raises VlaRosError's children."""
-    from vla_ros.ros.collect import collect
-    from vla_ros.ros.evaluate import Evaluation, evaluate
+    from vla_ros.local.demonstrate import demonstrate
+    from vla_ros.local.evaluate import evaluate
     from vla_ros.train.loop import train
 
     data = setting.output / "demonstrations"
-    collect(setting.task, setting.demonstrations, setting.seed, data, setting.contract, resume=True)
+    demonstrate(
+        setting.task, setting.demonstrations, setting.seed, data, setting.contract, resume=True, say=lambda line: None
+    )
     files = variants(setting.policy, setting.output, setting.contract, UNREAD.get(setting.task, ()))
     reports = {}
     for name, file in files.items():
@@ -67,10 +70,8 @@ def ablation(setting: Ablation, say: Callable[[str], None] = print) -> dict[str,
             say(f"{name}: {result.steps} steps, loss {result.loss:.4f}, {result.seconds:.0f} s")
     for name, file in files.items():
         say(f"{setting.task}, {name}:")
-        trials = Evaluation(
-            setting.output / file.stem, setting.task, setting.trials, 1_000_000, lockstep=True, steps=setting.horizon
-        )
-        reports[name] = evaluate(trials, say)
+        checkpoint = setting.output / file.stem
+        reports[name] = evaluate(checkpoint, setting.task, setting.trials, TRIAL_SEED, setting.horizon, say=say)
         reports[name].write(setting.output / f"{file.stem}.json")
     result_ = summary(setting, reports)
     (setting.output / "report.json").write_text(json.dumps(result_, indent=2) + "\n", encoding="utf-8")
