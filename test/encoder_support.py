@@ -53,6 +53,7 @@ def sections(folder: Path) -> dict[str, tuple[str, dict[str, Any], int]]:
     points = {"camera": CAMERA, "size": [24, 32], "tokens": 5, "neighbours": 4, "hidden": 16}
     cases = {
         "film_cnn": (IMAGE, CNN, 6 * 8 + 1),
+        "aim_cnn": (IMAGE, {"size": [24, 32], "channels": [8, 16]}, 1),
         "resnet": (IMAGE, {"size": [32, 48], "layers": 18, "norm": "group"}, 2),
         "resnet/50": (IMAGE, {"size": [32, 32], "layers": 50, "tune": {"mode": "frozen"}, "stages": 2}, 16),
         "vit": (IMAGE, VIT, 4),

@@ -206,3 +206,30 @@ class Kinematics:
     @staticmethod
     def _quaternion(transform: Array) -> Array:
         return np.array(pin.Quaternion(transform[:3, :3]).coeffs())
+
+
+def frame_poses(urdf_xml: str, joint_names: Sequence[str], frame: str, q: npt.ArrayLike) -> Array:
+    """Return T_root_frame, [N, 4, 4], of any link at joint positions `q` [N, J]; one, [1, 4, 4], for a link that no joint moves.
+
+    Joints that are not named stay at zero. Raises KinematicsError for a link or joint that the URDF does not have.
+    """
+    model = pin.buildModelFromXML(urdf_xml)
+    frames = [one.name for one in model.frames]
+    if frame not in frames:
+        raise KinematicsError("URDF: " + unknown_name("frame", frame, frames))
+    known = list(model.names)[1:]
+    for name in joint_names:
+        if name not in known:
+            raise KinematicsError("URDF: " + unknown_name("joint", name, known))
+    index = [model.joints[model.getJointId(name)].idx_q for name in joint_names]
+    data, number = model.createData(), model.getFrameId(frame)
+    rows = np.atleast_2d(np.asarray(q, dtype=np.float64))
+    if model.frames[number].parentJoint == 0:
+        rows = rows[:1]
+    found = np.empty((len(rows), 4, 4))
+    full = pin.neutral(model)
+    for row, values in enumerate(rows):
+        full[index] = values
+        pin.forwardKinematics(model, data, full)
+        found[row] = pin.updateFramePlacement(model, data, number).homogeneous
+    return found

@@ -5,6 +5,7 @@ Importing this package registers them all; the libraries that some need are load
 """
 
 from vla_ros.encoders import (  # noqa: F401  # each registers its encoders
+    aim,
     byte_pairs,
     depth,
     points,

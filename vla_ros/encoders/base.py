@@ -15,17 +15,27 @@ from vla_ros.policy.registry import Part, Registry
 
 
 @dataclass(frozen=True)
+class Aim:
+    """Where an encoder takes the tool to go next. heat: logits [B, cells]. place: [B, 2], x right, y down in [-1, 1]."""
+
+    heat: Tensor
+    place: Tensor
+
+
+@dataclass(frozen=True)
 class TokenGroup:
     """Tokens of one stream, or of several joined.
 
     tokens: float [B, T, width]. mask: bool [B, T], True where a token is present; None when all are.
     pooled: float [B, width], the stream in one vector, where the encoder makes one (the instruction does).
+    aim: where in the picture the tool goes, from the encoders that tell (`Encoder.aims`).
     A missing sensor is a masked token: no attention reads it, and it is never replaced by zeros.
     """
 
     tokens: Tensor
     mask: Tensor | None = None
     pooled: Tensor | None = None
+    aim: Aim | None = None
 
     def where(self, present: Tensor) -> TokenGroup:
         """Return the group with the samples masked that are not `present`, bool [B].
@@ -34,7 +44,7 @@ class TokenGroup:
         """
         here = present[:, None].expand(self.tokens.shape[:2])
         mask = here if self.mask is None else self.mask & here
-        return TokenGroup(self.tokens.masked_fill(~mask.unsqueeze(2), 0.0), mask, self.pooled)
+        return TokenGroup(self.tokens.masked_fill(~mask.unsqueeze(2), 0.0), mask, self.pooled, self.aim)
 
     @staticmethod
     def join(groups: list[TokenGroup]) -> TokenGroup:
@@ -62,7 +72,8 @@ class Encoder(nn.Module):
 
     kinds: the contract's stream kinds that the encoder reads. reads: keys of the streams it reads beside its own (the
     colours of a cloud, the depth of a picture); each may be missing. grid: rows and columns of the tokens that lie on
-    the cells of a picture, which come first, row by row; None where there are none.
+    the cells of a picture, which come first, row by row; None where there are none. aims: whether its groups have an `aim`, which
+    `aim_loss` trains.
 
     A model calls `encode`. An encoder defines forward(value, condition), or forward(value, condition, others) where it
     reads more than its own stream: `value` is the stream's batch after `vla_ros.policy.preprocess`; `condition`, float
@@ -72,6 +83,7 @@ class Encoder(nn.Module):
     kinds: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     grid: tuple[int, int] | None = None
+    aims: bool = False
 
     def __init__(self, settings: Any, stream: StreamSpec, width: int) -> None:
         super().__init__()
@@ -101,6 +113,10 @@ class Encoder(nn.Module):
     def assets(self) -> dict[str, str]:
         """Return the text files, by name, that must travel with the weights in a checkpoint: architecture, vocabulary."""
         return {}
+
+    def aim_loss(self, aim: Aim, wanted: Tensor) -> Tensor:
+        """Return the loss of an aim for the places [B, 2] that were wanted; rows of NaN do not count."""
+        raise NotImplementedError
 
     def disturb(self, scale: float) -> None:
         """Scale the noise added in training, if there is any; 1 is what the settings say."""

@@ -41,6 +41,7 @@ RESNET = {"type": "resnet", "size": [224, 224], "layers": 18}
 CNN = {"type": "film_cnn", "size": [120, 160]}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "film_cnn": ("image", CNN),
+    "aim_cnn": ("image", {"type": "aim_cnn"}),
     "resnet (18)": ("image", RESNET),
     "resnet (50)": ("image", {**RESNET, "layers": 50}),
     "vit": ("image", {"type": "vit"}),

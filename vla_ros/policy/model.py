@@ -72,10 +72,21 @@ class ActionModel(nn.Module):
         valid: Tensor,
         present: Mapping[str, Tensor] | None = None,
         goals: Tensor | None = None,
+        aims: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Return the loss terms for normalised actions [B, H, D], valid bool [B, H], and normalised goals [B, D]."""
-        features, goal = self._features(inputs, present)
+        """Return the loss terms for normalised actions [B, H, D], valid bool [B, H], and normalised goals [B, D].
+
+        aims: of the streams whose encoders tell where the tool goes, the places [B, 2] where it went.
+        """
+        groups = self._encode(inputs, present, {})
+        told = {key: aim for key in aims or {} if key in groups and (aim := groups[key].aim) is not None}
+        features, goal = self._reason(groups, inputs)
         terms = self.decoder.loss(features, inputs[self.state_key], actions, valid)
+        for key, aim in told.items():
+            off = self.encoder_of(key).aim_loss(aim, (aims or {})[key])
+            terms["aim"] = terms["aim"] + off if "aim" in terms else off
+        if told:
+            terms["loss"] = terms["loss"] + terms["aim"]
         if goal is not None and goals is not None:
             terms["goal"] = (goal - goals).abs().mean()
             terms["loss"] = terms["loss"] + self.goal_weight * terms["goal"]
@@ -105,7 +116,9 @@ class ActionModel(nn.Module):
         present: Mapping[str, Tensor] | None,
         tokens: Mapping[str, Tensor] | None = None,
     ) -> tuple[TokenGroup, Tensor | None]:
-        groups = self._encode(inputs, present, tokens or {})
+        return self._reason(self._encode(inputs, present, tokens or {}), inputs)
+
+    def _reason(self, groups: dict[str, TokenGroup], inputs: Mapping[str, Tensor]) -> tuple[TokenGroup, Tensor | None]:
         goal: Tensor | None = None
         if self.goal is not None:
             seen = [self._summary(groups.get(key), inputs) for key in self.seen]
@@ -144,7 +157,7 @@ class ActionModel(nn.Module):
                 condition = group.pooled
                 if key in here:
                     condition = torch.where(here[key][:, None], condition, self.no_text.to(condition.dtype))
-            groups[key] = TokenGroup(group.tokens + self.types[number], group.mask)
+            groups[key] = TokenGroup(group.tokens + self.types[number], group.mask, aim=group.aim)
         return groups
 
     def assets(self) -> dict[str, str]:

@@ -15,11 +15,11 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from vla_ros.camera_geometry import CameraSpec, cameras_of
 from vla_ros.errors import SimulationError
 
 TIMESTEP = 1 / 600  # [s]
 PAD_SUFFIX = "_pad"
-CAMERA_SUFFIX = "_camera"
 SERVO_BANDWIDTH = {  # [rad/s] of the position servos, critically damped at the home pose
     mujoco.mjtJoint.mjJNT_HINGE: 50.0,
     mujoco.mjtJoint.mjJNT_SLIDE: 80.0,
@@ -27,15 +27,6 @@ SERVO_BANDWIDTH = {  # [rad/s] of the position servos, critically damped at the 
 ARMATURE_PER_EFFORT = 0.002  # [kg m^2 / Nm] rotor inertia seen through the gears, larger for stronger joints
 ROBOT, SCENE = 1, 2  # contact bits: robot parts do not collide with each other, everything else does
 TOOL_MARK = "tool_wrench"
-
-
-@dataclass(frozen=True)
-class CameraSpec:
-    """A camera of the URDF: its optical frame and horizontal field of view [rad]."""
-
-    name: str
-    frame: str
-    hfov: float
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ def robot_model(urdf_xml: str) -> RobotModel:
     }
     moving = [str(j.get("name")) for j in root.findall("joint") if j.get("type") not in ("fixed", "floating")]
     links = [str(link.get("name")) for link in root.findall("link")]
-    cameras = _cameras(root)
+    cameras = cameras_of(root)
     model = RobotModel(
         spec=_import(root),
         joints=tuple(name for name in moving if name not in mimics),
@@ -157,18 +148,6 @@ def _add_sensors(model: RobotModel) -> None:
     spec.body(model.wrench_body).add_site(name=TOOL_MARK)
     for kind in (mujoco.mjtSensor.mjSENS_FORCE, mujoco.mjtSensor.mjSENS_TORQUE):
         spec.add_sensor(type=kind, objtype=mujoco.mjtObj.mjOBJ_SITE, objname=TOOL_MARK)
-
-
-def _cameras(root: ET.Element) -> dict[str, CameraSpec]:
-    """Return the ``<gazebo><sensor type="rgbd_camera">`` cameras by short name."""
-    cameras = {}
-    for sensor in root.findall("gazebo/sensor"):
-        if "camera" not in str(sensor.get("type")):
-            continue
-        name, frame = str(sensor.get("name")), sensor.findtext("gz_frame_id", "")
-        hfov = float(sensor.findtext("camera/horizontal_fov", "1.0"))
-        cameras[name.removesuffix(CAMERA_SUFFIX)] = CameraSpec(name, frame, hfov)
-    return cameras
 
 
 def _initial_values(root: ET.Element) -> dict[str, float]:

@@ -26,6 +26,9 @@ class Batch:
     valid: Tensor
     present: dict[str, Tensor]
     goals: Tensor  # [B, D] in physical units: the action at the next keyframe
+    aims: Mapping[str, Tensor] = field(
+        default_factory=dict
+    )  # [B, 2] by camera: where the tool is seen at that keyframe
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Rows:
     end: Tensor
     goals: Tensor  # float32 [N, D]
     present: Mapping[str, Tensor] = field(default_factory=dict)  # bool [N] of optional streams: fresh when recorded
+    aims: Mapping[str, Tensor] = field(default_factory=dict)  # float32 [N, 2], NaN where out of the picture
 
     def to(self, device: torch.device, images: bool) -> Rows:
         """Return the rows on a device; the images only if `images`."""
@@ -60,6 +64,7 @@ class Rows:
             self.end.to(device),
             self.goals.to(device),
             {k: v.to(device) for k, v in self.present.items()},
+            {k: v.to(device) for k, v in self.aims.items()},
         )
 
 
@@ -126,7 +131,8 @@ class Sampler:
         actions = rows.actions[torch.minimum(wanted, end - 1)]
         if self.config.end == "hold":
             valid = torch.ones_like(valid)
-        return Batch(streams, actions, valid, present, rows.goals[index])
+        aims = {key: places[index] for key, places in rows.aims.items()}
+        return Batch(streams, actions, valid, present, rows.goals[index], aims)
 
     def _augmented(self, images: Tensor, index: Tensor) -> Tensor:
         count, width = len(index), images.shape[2]

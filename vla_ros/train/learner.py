@@ -77,7 +77,7 @@ class Learner:
         inputs, actions = self._inputs(batch)
         with self._autocast:
             goals = self.normaliser.normalise("goal", self._goals(batch))
-            terms = self._loss(inputs, actions, batch.valid, batch.present, goals)
+            terms = self._loss(inputs, actions, batch.valid, batch.present, goals, batch.aims)
         terms["loss"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip, foreach=True)
         for group in self.optimiser.param_groups:

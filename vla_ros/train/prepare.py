@@ -19,6 +19,7 @@ from vla_ros.policy.config import PolicyConfig
 from vla_ros.policy.normaliser import Normaliser
 from vla_ros.policy.preprocess import Preprocess, Resize, ResizeDepth
 from vla_ros.policy.targets import Anchors, Targets
+from vla_ros.train.aims import aims
 from vla_ros.train.batches import Rows
 from vla_ros.train.cache import Progress, cached_frames
 from vla_ros.train.config import TrainingConfig
@@ -102,6 +103,7 @@ def prepare(
         torch.from_numpy(end),
         torch.from_numpy(goal),
         {key: torch.from_numpy(fresh) for key, fresh in _present(data, policy).items()},
+        {key: torch.from_numpy(places) for key, places in aims(policy, contract, goal, data.column).items()},
     )
     return Prepared(rows, torch.from_numpy(train), torch.from_numpy(validate), normaliser)
 
