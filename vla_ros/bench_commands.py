@@ -138,7 +138,7 @@ def ablation(
     output: Annotated[
         Path | None, typer.Option(help="folder for demonstrations, checkpoints, reports; what is there is used")
     ] = None,
-    demonstrations: Annotated[int, typer.Option(help="of the scripted operator")] = 120,
+    demonstrations: Annotated[int, typer.Option(help="of the scripted operator")] = 200,
     trials: Annotated[int, typer.Option(help="in lockstep, for each of the two policies")] = 100,
     policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act_felt",
     steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,

@@ -167,7 +167,7 @@ def test_a_wrong_policy_name_suggests_the_right_one():
         read_policy_file("actt")
 
 
-@pytest.mark.parametrize("name", ["act", "act_small"])
+@pytest.mark.parametrize("name", ["act", "act_small", "act_aim", "act_felt"])
 def test_the_shipped_policies_fit_the_shipped_contract_and_the_size_limit(name):
     config, training, _ = read_policy_file(name)
     model = ActionModel(config, load_contract("tabletop_arm"))

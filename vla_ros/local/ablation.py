@@ -33,7 +33,7 @@ class Ablation:
 
     task: str
     output: Path
-    demonstrations: int = 120
+    demonstrations: int = 200
     trials: int = 100
     policy: str = "act_felt"
     steps: int | None = None

@@ -30,7 +30,7 @@ class Teaching:
     task: str = "pick_place"
     episodes: int = 100
     seed: int = 0
-    policy: str = "act_small"
+    policy: str = "act_aim"
     steps: int | None = None
     trials: int = 40
     contract: str = "tabletop_arm"
