@@ -74,9 +74,9 @@ def bench_taught(
     task: str = "pick_place",
     episodes: Annotated[int, typer.Option(help="demonstrations")] = 100,
     seed: Annotated[int, typer.Option(help="of the first demonstration")] = 0,
-    policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act_small",
+    policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act_aim",
     steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,
-    trials: Annotated[int, typer.Option(help="to evaluate in lockstep")] = 40,
+    trials: Annotated[int, typer.Option(help="to evaluate in lockstep")] = 100,
     contract: ContractName = "tabletop_arm",
     dataset: Annotated[
         Path | None, typer.Option(help="demonstrations made otherwise, instead of any by DEVICE")

@@ -118,6 +118,9 @@ def retarget(
     tip: Tip = "0,0,0",
     opening: Opening = 0.0,
     least: Annotated[float, typer.Option(help="leave episodes out of which less than this part is feasible")] = 0.9,
+    squeeze: Annotated[
+        float, typer.Option(min=0.0, help="[m] that each finger is told to close further, to press on what it holds")
+    ] = 0.0,
 ) -> None:
     """Make the robot's own dataset of what it can repeat: joints by inverse kinematics, actions in its own space."""
     from vla_ros.contract import load_contract
@@ -125,7 +128,7 @@ def retarget(
     from vla_ros.data.tools.feasible import retarget as run
 
     dataset = Dataset(root)
-    made = run(dataset, load_contract(robot), placement(place, tip, opening), output, least, print)
+    made = run(dataset, load_contract(robot), placement(place, tip, opening), output, least, print, squeeze)
     print(f"{output}: {made} of {dataset.num_episodes} episodes")
 
 

@@ -28,7 +28,9 @@ class AimCnnSettings:
     size: [height, width] the picture is resized to, by area. channels: of the stem and of each later stage; stem_stride: 2
     (5x5 kernels) or 4 (8x8, cheaper). blocks: residual blocks of each later stage, which has stride 1. spread: standard
     deviation of the wanted heat map around the place, in picture widths. weight: of the heat map's loss. noise: added to
-    the place in training, in half picture widths. look: whether the token also tells what is at the place.
+    the place in training, in half picture widths. look: whether the token also tells what is at the place. joints: whether the
+    joints' positions say beside the words what is looked for: open fingers look for something to take, closed ones for where to
+    put it.
     """
 
     size: tuple[int, int] = (72, 96)
@@ -39,6 +41,7 @@ class AimCnnSettings:
     weight: float = 1.0
     noise: float = 0.01
     look: bool = True
+    joints: bool = False
 
     def __post_init__(self) -> None:
         if len(self.channels) < 2 or len(self.blocks) != len(self.channels) - 1:
@@ -66,6 +69,7 @@ class AimCnn(Encoder):
         super().__init__(settings, stream, width)
         channels, kernel = settings.channels, {2: 5, 4: 8}[settings.stem_stride]
         self.noise = self._noise = settings.noise
+        self.by_joints = settings.joints
         self.spread, self.weight, self.look = settings.spread, settings.weight, settings.look
         self.stem = nn.Conv2d(3, channels[0], kernel, stride=settings.stem_stride, padding=PADDING, bias=False)
         self.stem_norm = nn.GroupNorm(8, channels[0])

@@ -73,7 +73,7 @@ class Encoder(nn.Module):
     kinds: the contract's stream kinds that the encoder reads. reads: keys of the streams it reads beside its own (the
     colours of a cloud, the depth of a picture); each may be missing. grid: rows and columns of the tokens that lie on
     the cells of a picture, which come first, row by row; None where there are none. aims: whether its groups have an `aim`, which
-    `aim_loss` trains.
+    `aim_loss` trains. by_joints: whether the model adds the joints to the condition.
 
     A model calls `encode`. An encoder defines forward(value, condition), or forward(value, condition, others) where it
     reads more than its own stream: `value` is the stream's batch after `vla_ros.policy.preprocess`; `condition`, float
@@ -84,6 +84,7 @@ class Encoder(nn.Module):
     reads: tuple[str, ...] = ()
     grid: tuple[int, int] | None = None
     aims: bool = False
+    by_joints: bool = False
 
     def __init__(self, settings: Any, stream: StreamSpec, width: int) -> None:
         super().__init__()

@@ -73,6 +73,8 @@ def tokens_wanted(policy: Policy, key: str) -> TokensWanted:
     valid = [stream.key for stream in policy.contract.streams(*kinds) if stream.key in model.keys]
     if key not in valid:
         raise PolicyError(f"tokens: {unknown_name('stream', key, valid)}, of those that the policy reads")
+    if model.encoder_of(key).by_joints:
+        raise PolicyError(f"'{key}' cannot be encoded apart: the joints say what its encoder looks for")
     together = [other for other in model.keys if key in model.encoder_of(other).reads]
     if together or model.encoder_of(key).reads:
         beside = ", ".join((*together, *model.encoder_of(key).reads))

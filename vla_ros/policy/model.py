@@ -35,6 +35,9 @@ class ActionModel(nn.Module):
             part = config.encoder_for(stream)
             assert part is not None
             self.encoders[module_name(stream.key)] = ENCODERS.get(part)(part.settings, stream, config.width)
+        self.by_joints: nn.Linear | None = None
+        if any(_encoder(encoder).by_joints for encoder in self.encoders.values()):
+            self.by_joints = nn.Linear(contract.state.value_shape[-1], config.width)
         self.types = truncated_normal(len(streams), config.width)
         self.no_text = nn.Parameter(torch.zeros(config.width))
         actions = len(contract.action.names)
@@ -152,13 +155,26 @@ class ActionModel(nn.Module):
             if key not in inputs:
                 continue
             encoder = _encoder(self.encoders[module_name(key)])
-            group = encoder.encode(inputs[key], condition, here.get(key), streams if encoder.reads else None)
+            steered = self._by_joints(condition, inputs, here) if encoder.by_joints else condition
+            group = encoder.encode(inputs[key], steered, here.get(key), streams if encoder.reads else None)
             if key == self.text and group.pooled is not None:
                 condition = group.pooled
                 if key in here:
                     condition = torch.where(here[key][:, None], condition, self.no_text.to(condition.dtype))
             groups[key] = TokenGroup(group.tokens + self.types[number], group.mask, aim=group.aim)
         return groups
+
+    def _by_joints(
+        self, condition: Tensor | None, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor]
+    ) -> Tensor | None:
+        """Return the words' condition [B, width] and what the joints add to it, where they are there."""
+        state = inputs.get(self.state_key)
+        if self.by_joints is None or state is None:
+            return condition
+        joints: Tensor = self.by_joints(state)
+        if self.state_key in present:
+            joints = joints.masked_fill(~present[self.state_key][:, None], 0.0)
+        return joints if condition is None else condition + joints
 
     def assets(self) -> dict[str, str]:
         """Return the text files of all encoders that belong to a checkpoint, by relative path."""

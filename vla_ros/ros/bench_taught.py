@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vla_ros.evaluate.report import Report
+from vla_ros.local import evaluate
 from vla_ros.ros.collect import collect
-from vla_ros.ros.evaluate import Evaluation, evaluate
+from vla_ros.ros.graph import STEPS
 from vla_ros.train.loop import train
 
 WANTED = 0.75
@@ -32,7 +33,7 @@ class Teaching:
     seed: int = 0
     policy: str = "act_aim"
     steps: int | None = None
-    trials: int = 40
+    trials: int = 100
     contract: str = "tabletop_arm"
     dataset: Path | None = None
     resume: bool = False
@@ -61,7 +62,7 @@ def taught(setting: Teaching, say: Callable[[str], None] = print) -> Report:
     going_on = setting.resume and checkpoint.exists()
     result = train(demonstrations, setting.policy, checkpoint, steps=setting.steps, device="auto", resume=going_on)
     say(f"{setting.policy} trained for {result.steps} steps in {result.seconds:.0f} s, loss {result.loss:.4f}")
-    report = evaluate(Evaluation(checkpoint, setting.task, setting.trials, TRIAL_SEED, lockstep=True), say)
+    report = evaluate(checkpoint, setting.task, setting.trials, TRIAL_SEED, STEPS, say=say)
     report.write(setting.output / "report.json")
     rate = report.successes / max(setting.trials, 1)
     met = "" if rate >= WANTED else f", want {WANTED:.0%}"

@@ -1,6 +1,6 @@
 """How the scripted operator puts a peg into a hole that it cannot see exactly.
 
-It misses the hole by as much as who only saw it before the gripper hid it, rests the peg on the board, and slides it where
+It goes to the middle of the window in which the hole lies, as who only sees that, rests the peg on the board, and slides it where
 the contact tells: the board pushes up on the side of the peg that is not yet over the hole. It knows where the hole is, but
 a first slide is inexact too, and what it does on the board follows from what can be felt there.
 """
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from vla_ros.sim.tasks.insert import BOARD, CLEARANCE, COUNTERSINK, DEPTH, HEIGHT, LENGTH, PEG, depth
+from vla_ros.sim.tasks.insert import BOARD, CLEARANCE, COUNTERSINK, DEPTH, HEIGHT, LENGTH, PEG, WINDOW, depth
 
 if TYPE_CHECKING:
     from vla_ros.sim.operator import ScriptedOperator
 
 Script = Iterator[None]
-NEEDED = (PEG, BOARD)  # the objects that it must see
+NEEDED = (PEG, BOARD, WINDOW)  # the objects that it must see
 
 GRASP_Z = 0.035  # [m] of the tip over the peg's lower end
 ABOVE, PRESS, DEEP = 0.012, 0.0015, DEPTH + 0.005  # [m] over the board's top; below what it rests on; below the top
-MISS = 0.008  # [m] how far from the hole, along each side, the peg comes down at most
+MISS = 0.002  # [m] how far from the middle of the window, along each side, the peg comes down at most
 ALIGNED = 0.0012  # [m] from the hole's centre: the slope brings the peg in
 FEEL_TIME, TOUCH_TIME, SLIDE_TIME = 0.12, 0.4, 0.3  # [s]
 CLOSED = 0.0
@@ -36,7 +36,8 @@ def insert(operator: ScriptedOperator) -> Script:
     yield from operator.fingers_stop()
     operator.phase = "carry"
     yield from operator.go(operator.straight_up(HEIGHT + ABOVE + GRASP_Z))
-    miss = operator.perturbation * operator.rng.uniform(-MISS, MISS, size=2)
+    miss = operator.objects[WINDOW][:2] - operator.objects[BOARD][:2]
+    miss = operator.perturbation * (miss + operator.rng.uniform(-MISS, MISS, size=2))
     yield from operator.go(_over_hole(operator, ABOVE, miss), until=0.9)
     operator.phase = "touch"
     yield from operator.go(_over_hole(operator, _rest(miss) - PRESS, miss), until=1.0, slowly=TOUCH_TIME)

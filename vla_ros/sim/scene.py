@@ -21,8 +21,8 @@ RIM_RGBA = (0.95, 0.95, 0.95, 1.0)
 BIN_RGBA = (0.33, 0.28, 0.36, 1.0)
 PEG_RGBA = (0.90, 0.55, 0.10, 1.0)
 BOARD_RGBA = (0.36, 0.52, 0.60, 1.0)
-DARK_RGBA = (0.10, 0.13, 0.15, 1.0)
 SMOOTH = 0.12  # friction of peg and board
+BLACK = "black"
 GHOST = {"contype": 0, "conaffinity": 0}  # seen, not felt
 BOX, CYLINDER = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_CYLINDER
 
@@ -89,22 +89,19 @@ def add_peg(spec: Any, name: str, side: float, length: float, mass: float) -> No
 
 
 def add_board(spec: Any, name: str, half: float, height: float, hole: float, countersink: tuple[float, float]) -> None:
-    """Add a board that tasks place and nothing moves, with a square hole through its middle.
+    """Add a board that tasks place and nothing moves, with a square hole through its middle. It is so black that no camera sees
+    where in it the hole is.
 
     half: of its width; height: its top over its origin; hole: half the hole's width [m]. countersink: how much wider the
     hole is at the top, on each side, and how far down its edge slopes [m].
     """
+    spec.add_material(name=BLACK, rgba=(0.0, 0.0, 0.0, 1.0), specular=0.0, shininess=0.0, reflectance=0.0, emission=0.0)
     body = spec.worldbody.add_body(name=name, mocap=True)
     wide, deep = countersink
     for inner, top, thick in ((hole, height - deep, height - deep), (hole + wide, height, deep)):
-        rest = (half - inner) / 2
-        for side in (-1.0, 1.0):
-            for size, pos in (
-                ((rest, half), (side * (inner + rest), 0.0)),
-                ((inner, rest), (0.0, side * (inner + rest))),
-            ):
-                box = {"size": (*size, thick / 2), "pos": (*pos, top - thick / 2)}
-                _smooth(body.add_geom(type=BOX, rgba=BOARD_RGBA, **box))
+        for size, pos in _around(inner, half):
+            box = {"size": (*size, thick / 2), "pos": (*pos, top - thick / 2)}
+            _smooth(body.add_geom(type=BOX, material=BLACK, **box))
     slope, thin = math.atan2(deep, wide), deep / 4
     out = hole + wide / 2 + thin * math.sin(slope)
     face = (math.hypot(wide, deep) / 2, hole + wide, thin)
@@ -113,8 +110,27 @@ def add_board(spec: Any, name: str, half: float, height: float, hole: float, cou
         middle = (out * math.cos(angle), out * math.sin(angle), height - deep / 2 - thin * math.cos(slope))
         c, s, cs, ss = math.cos(angle / 2), math.sin(angle / 2), math.cos(slope / 2), math.sin(slope / 2)
         quat = (c * cs, s * ss, -c * ss, s * cs)  # turned about z, then tilted about its own y
-        _smooth(body.add_geom(type=BOX, size=face, pos=middle, quat=quat, rgba=BOARD_RGBA))
-    body.add_geom(type=BOX, size=(hole, hole, 0.001), pos=(0, 0, 0.001), rgba=DARK_RGBA, **GHOST)
+        _smooth(body.add_geom(type=BOX, size=face, pos=middle, quat=quat, material=BLACK))
+    body.add_geom(type=BOX, size=(hole, hole, 0.001), pos=(0, 0, 0.001), material=BLACK, **GHOST)
+
+
+def add_window(spec: Any, name: str, window: float, half: float, height: float) -> None:
+    """Add a frame that is seen and not felt, `half` [m] to each side and `height` [m] high, around a window `window` [m] to each
+    side: of a board below only that part is seen.
+    """
+    body = spec.worldbody.add_body(name=name, mocap=True)
+    for size, pos in _around(window, half):
+        body.add_geom(type=BOX, size=(*size, height / 2), pos=(*pos, height / 2), rgba=BOARD_RGBA, **GHOST)
+
+
+def _around(inner: float, outer: float) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Return half sizes and middles of four rectangles that fill a square of half width `outer` around one of `inner` [m]."""
+    rest = (outer - inner) / 2
+    rectangles = []
+    for side in (-1.0, 1.0):
+        rectangles.append(((rest, outer), (side * (inner + rest), 0.0)))
+        rectangles.append(((inner, rest), (0.0, side * (inner + rest))))
+    return rectangles
 
 
 def _smooth(geom: Any) -> None:

@@ -16,6 +16,7 @@ from vla_ros.data.reader import Dataset
 from vla_ros.data.writer import DatasetWriter
 from vla_ros.errors import DatasetError
 from vla_ros.feasible import Feasibility, Placement, RobotReach
+from vla_ros.kinematics import Kinematics
 
 if TYPE_CHECKING:
     from vla_ros.sim.replay import Replayed
@@ -93,15 +94,19 @@ def retarget(
     output: Path,
     least: float = 0.9,
     say: Callable[[str], None] = lambda line: None,
+    squeeze: float = 0.0,
 ) -> int:
     """Append what the robot can repeat to its own dataset `output`; return how many episodes that were.
 
     An episode counts if at least the part `least` of its rows is feasible; its longest stretch in reach is taken, since what
     is too fast now and then the gate bounds. The joints are those of inverse kinematics; pictures are copied where the
     robot's contract has them by the same key and shape.
+    squeeze: how much further [m of one finger] than the hand's the robot's fingers are told to close, all of it where they are
+    closed and nothing where they are wide open: a hand's fingers stop at what they hold, and so much presses on it.
     Raises DatasetError for a stream of the robot that a hand does not record.
     """
     check_streams(dataset, robot)
+    squeezed = _squeezed(robot, squeeze)
     with DatasetWriter(output, robot) as writer:
         before = writer.num_episodes
         for report in feasible(dataset, robot, placement):
@@ -111,7 +116,7 @@ def retarget(
                 say(f"episode {report.episode}: {found.share:.0%} feasible; left out")
                 continue
             poses, _ = hand_motion(dataset, report.episode)
-            _write(writer, dataset, report, placement.goals(poses), rows)
+            _write(writer, dataset, report, placement.goals(poses), rows, squeezed)
             say(
                 f"episode {report.episode}: {len(rows)} rows, episode {writer.save_episode(episode.success is not False)}"
             )
@@ -134,7 +139,29 @@ def check_streams(dataset: Dataset, robot: Contract) -> None:
         )
 
 
-def _write(writer: DatasetWriter, dataset: Dataset, report: EpisodeReport, goals: np.ndarray, rows: range) -> None:
+def _squeezed(robot: Contract, squeeze: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what makes targets of joint positions [N]: fingers are told to close by up to `squeeze` [m] more."""
+    kinematics = Kinematics.of(robot)
+    fingers = [i for i, name in enumerate(robot.joint_names) if name not in kinematics.tip_joints]
+    lower, upper = kinematics.lower[fingers], kinematics.upper[fingers]
+
+    def targets(joints: np.ndarray) -> np.ndarray:
+        told = joints.copy()
+        closed = (upper - joints[fingers]) / (upper - lower)
+        told[fingers] = np.clip(joints[fingers] - squeeze * closed, lower, upper)
+        return told
+
+    return targets
+
+
+def _write(
+    writer: DatasetWriter,
+    dataset: Dataset,
+    report: EpisodeReport,
+    goals: np.ndarray,
+    rows: range,
+    targets: Callable[[np.ndarray], np.ndarray],
+) -> None:
     robot, index, joints = writer.contract, report.episode, report.found.joints
     frames = {s.key: dataset.frames(s.key, index) for s in robot.streams("image")}
     copied = [s.key for s in robot.streams() if s.kind not in ("image", "joints", "text")]
@@ -145,7 +172,7 @@ def _write(writer: DatasetWriter, dataset: Dataset, report: EpisodeReport, goals
     writer.start_episode(dataset.episodes[index].task)
     count = len(sync_names(robot))
     for row in rows:
-        action = joints[row + 1, columns_of]
+        action = targets(joints[row + 1])[columns_of]
         writer.add_frame(
             {
                 **{key: values[row] for key, values in frames.items()},

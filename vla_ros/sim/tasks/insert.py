@@ -1,4 +1,4 @@
-"""insert: put the peg into the hole. The gripper hides the hole when it matters; the wrist feels where it is."""
+"""insert: put the peg into the hole. It lies somewhere in a black window, which the gripper hides; the wrist feels where."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from typing import Any
 import numpy as np
 
 from vla_ros.errors import SimulationError
-from vla_ros.sim.scene import add_board, add_peg
+from vla_ros.sim.scene import add_board, add_peg, add_window
 from vla_ros.sim.tasks.base import Array, Scene, Verdict, View, flat_pose
 
-PEG, BOARD = "peg", "board"
+PEG, BOARD, WINDOW = "peg", "board", "window"
 SIDE, LENGTH, MASS = 0.020, 0.060, 0.08  # [m], [m], [kg] of the square peg
 CLEARANCE = 0.001  # [m] the hole is so much wider than the peg
 COUNTERSINK = (0.010, 0.0047)  # [m] the hole's edge slopes: so much wider at the top on each side, so much deeper
 HEIGHT, HALF = 0.025, 0.11  # [m] of the board; its hole goes down to the table
 PEG_AT = (0.36, -0.16)  # [m] where the peg stands in base_link, the fingers around it
-SPREAD = (
-    0.008,
-    0.003,
-)  # [m] of that place: the fingers, which close along y, hold the peg as far off their middle as it stands
-HOLE = ((0.335, 0.385), (0.01, 0.06))  # [m] x, y of the hole's centre
+SPREAD = 0.003  # [m] of that place
+SEEN = ((0.335, 0.385), (0.01, 0.06))  # [m] x, y of the window's centre
+WINDOW_HALF, FRAME_HALF = 0.036, 0.125  # [m]
+HIDDEN = 0.007  # [m] the hole is off the window's centre at most, along each side
 DEPTH = 0.014  # [m] below the board's top: a peg so deep is in
 START = (-0.4098, 0.3746, 0.3511, -0.7257, 0.0, -0.6098)  # [rad] from the home pose to the tip at the peg
 PHRASES = (
@@ -35,6 +34,8 @@ PHRASES = (
 class Insert:
     """A peg that stands between the open fingers, and a board with a hole 1 mm wider than the peg, its edge countersunk.
 
+    The board is black, and of it a window is seen; where in the window the hole is, no camera sees.
+
     Success when the peg is 14 mm deep in the hole.
     """
 
@@ -43,15 +44,18 @@ class Insert:
     hold = 0.2
 
     def build(self, spec: Any) -> None:
-        """Add the peg and the board."""
+        """Add the peg, the board, and the frame around what is seen of it."""
         add_peg(spec, PEG, SIDE, LENGTH, MASS)
         add_board(spec, BOARD, HALF, HEIGHT, (SIDE + CLEARANCE) / 2, COUNTERSINK)
+        add_window(spec, WINDOW, WINDOW_HALF, FRAME_HALF, HEIGHT + 0.001)
 
     def draw(self, rng: np.random.Generator, seed: int, arm_joints: int) -> Scene:
         """Draw the places of peg and hole, and the phrase."""
-        peg = np.array(PEG_AT) + rng.uniform(-1.0, 1.0, size=2) * SPREAD
-        hole = rng.uniform(*np.transpose(HOLE))
+        peg = np.array(PEG_AT) + rng.uniform(-SPREAD, SPREAD, size=2)
+        seen = rng.uniform(*np.transpose(SEEN))
+        hole = seen + rng.uniform(-HIDDEN, HIDDEN, size=2)
         objects = {PEG: flat_pose(peg[0], peg[1], LENGTH / 2), BOARD: flat_pose(hole[0], hole[1], 0.0)}
+        objects[WINDOW] = flat_pose(seen[0], seen[1], 0.0)
         instruction = str(rng.choice(PHRASES))
         offset = np.zeros(arm_joints)
         offset[: len(START)] = START[:arm_joints]
