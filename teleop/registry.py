@@ -116,6 +116,11 @@ def make_device(
         "topic": lambda: TopicLeader(address),
     }
     if address.device in DRIVERS["tracker"]:
+        if address.options.get("follow") == "arm" and contract.action.space != "joint_position":
+            space = contract.action.space
+            raise DeviceError(
+                f"{device}: follow=arm leads joints, and {contract.source} is of {space}; valid: pose, position"
+            )
         tracker: Tracker = make_driver("tracker", device)  # type: ignore[assignment]
         return StreamedLeader(TrackedHand(tracker, address, next(iter(grippers.values()), None)))
     if address.device in HANDS:
