@@ -1,0 +1,184 @@
+"""A bare hand that cameras see, from drawn pictures through real cameras' protocols and the real detector to samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from keypoint_support import model_or_skip
+from ros_support import wait_until
+from scipy.spatial.transform import Rotation
+
+from vla_ros.camera_calibration.files import save_place
+from vla_ros.drivers.address import Address
+from vla_ros.drivers.intrinsics import save_intrinsics
+from vla_ros.drivers.keypoints import KeypointTracker
+from vla_ros.drivers.realsense import RealSense
+from vla_ros.emulators.keypoints import FINGERS_UP, KeypointEmulator
+from vla_ros.emulators.rendered_hand import HandRenderer, hand_points, looking, pinhole
+from vla_ros.errors import DeviceError
+from vla_ros.keypoints.models import HAND
+from vla_ros.teleop.tracked_hand import TrackedHand
+
+ENDS = (0.0, 0.04)
+MILLIMETRE, DEGREE = 1e-3, np.pi / 180.0
+UP = FINGERS_UP.as_quat()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def model() -> Path:
+    return model_or_skip(HAND)
+
+
+@pytest.fixture()
+def cameras() -> Iterator[KeypointEmulator]:
+    with KeypointEmulator() as emulator:
+        emulator.hand.amplitude = emulator.hand.swing = 0.0
+        yield emulator
+
+
+def opened(emulator: KeypointEmulator, options: str = "") -> TrackedHand:
+    address = Address.parse(emulator.address + options)
+    tracker_address = Address.parse(emulator.address)
+    hand = TrackedHand(KeypointTracker(tracker_address), address, ENDS)
+    hand.open()
+    return hand
+
+
+def rested(hand: TrackedHand, count: int = 20) -> tuple[np.ndarray, float]:
+    """The median position of the next samples [m], and the gripper's median opening."""
+    poses, grips = [], []
+    end = time.monotonic() + 30.0
+    while len(poses) < count:
+        assert time.monotonic() < end, f"{len(poses)} of {count} samples"
+        reading = hand.read(0.2)
+        if reading is not None and reading.value.pose is not None:
+            poses.append(reading.value.pose)
+            grips.append(np.nan if reading.value.gripper is None else reading.value.gripper)
+    return np.median(poses, axis=0), float(np.nanmedian(grips))
+
+
+def test_two_cameras_see_the_hand_and_follow_its_way_to_millimetres(cameras: KeypointEmulator) -> None:
+    hand = opened(cameras)
+    try:
+        before, _ = rested(hand)
+        assert np.linalg.norm(before[:3] - cameras.hand.rest) < 20 * MILLIMETRE
+        cameras.hand.rest = cameras.hand.rest + [0.03, -0.02, 0.04]
+        wait_until(lambda: np.linalg.norm(rested(hand, 3)[0][:3] - before[:3]) > 0.04, what="the hand to have moved")
+        after, _ = rested(hand)
+        assert np.linalg.norm(after[:3] - before[:3] - [0.03, -0.02, 0.04]) < 6 * MILLIMETRE
+        turned = Rotation.from_quat(after[3:]) * Rotation.from_quat(before[3:]).inv()
+        assert turned.magnitude() < 8 * DEGREE
+    finally:
+        hand.close()
+
+
+def test_a_pinch_closes_the_gripper(cameras: KeypointEmulator) -> None:
+    hand = opened(cameras, "&closed=0.02&open=0.075")
+    try:
+        for pinch, low, high in ((0.0, 0.036, 0.041), (0.5, 0.010, 0.026), (1.0, 0.0, 0.004)):
+            cameras.hand.pinch = pinch
+            wait_until(lambda: low <= rested(hand, 5)[1] <= high, what=f"the gripper at pinch {pinch}")  # noqa: B023
+    finally:
+        hand.close()
+
+
+def test_a_hand_that_leaves_the_picture_is_not_tracked_and_comes_back(cameras: KeypointEmulator) -> None:
+    hand = opened(cameras)
+    try:
+        rested(hand, 3)
+        cameras.hand.seen = False
+        with pytest.raises(DeviceError, match="'hand' is not tracked; bring it into view"):
+            wait_until(lambda: hand.read(0.1) is Ellipsis, what="the hand to be lost")
+        cameras.hand.seen = True
+        hand.close()
+        hand.open()
+        rested(hand, 3)
+    finally:
+        hand.close()
+
+
+def test_a_camera_that_is_gone_is_told(cameras: KeypointEmulator) -> None:
+    hand = opened(cameras)
+    try:
+        rested(hand, 3)
+        cameras.fault = "unplug"
+        with pytest.raises(DeviceError, match="mjpeg://127.0.0.1"):
+            wait_until(lambda: hand.read(0.1) is Ellipsis, what="the loss of a camera")
+    finally:
+        hand.close()
+
+
+def test_a_realsense_sees_the_hand_by_its_depth() -> None:
+    try:
+        from software_realsense import SoftwareCamera
+    except ImportError as missing:
+        pytest.skip(f"pyrealsense2 does not load: {missing}")
+    lens, at = pinhole(640, 480, 50.0), np.array([0.1, -0.2, 1.1])
+    view = looking((-0.25, 0.1, 1.1), tuple(at.tolist()), lens)
+    camera = SoftwareCamera(lens=lens, beside=0.0)
+    realsense = RealSense(Address.parse("realsense://?width=640&height=480&fps=30"), lambda: [camera.device])
+    tracker = KeypointTracker(Address.parse("keypoints://?tilt=0"), [realsense])
+    renderer = HandRenderer([view])
+    try:
+        tracker.open()
+        found = []
+        for number in range(1, 25):
+            offset = np.array([0.0, 0.0, 0.04 if number > 12 else 0.0])
+            points = hand_points([*(at + offset), *UP], 0.0)
+            camera.send_depth(number, number / 30, renderer.depth(0, points))
+            camera.send_colour(number, number / 30, renderer.picture(0, points))
+            reading = tracker.read(2.0)
+            assert reading is not None and reading.device_time == pytest.approx(number / 30, abs=1e-6)
+            found.append(reading.value.poses.get("hand"))
+        seen = [pose for pose in found if pose is not None]
+        assert len(seen) > 18
+        moved = np.median([p[:3] for p in seen[-6:]], axis=0) - np.median([p[:3] for p in seen[4:10]], axis=0)
+        assert np.linalg.norm(moved - [0.0, 0.0, 0.04]) < 6 * MILLIMETRE, "the room's z is up, the camera level"
+        away = np.linalg.norm(np.median([p[:3] for p in seen[4:10]], axis=0))
+        assert away == pytest.approx(np.linalg.norm(at - view.T_room_camera[:3, 3]), abs=0.03), "the skin is nearer"
+    finally:
+        tracker.close()
+        renderer.close()
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ("", "no camera=, want such as"),
+        ("camera=mjpeg://a/b", "how does the camera look"),
+        ("camera=mjpeg://a/b&second=mjpeg://c/d", "where are the two cameras"),
+        ("camera=mjpeg://a/b&tilt=100", "tilt is '100', want a number from -90 to 90"),
+        ("camera=camcorder://a&tilt=0", "unknown camera device 'camcorder'"),
+        ("camera=mjpeg://a/b&tilt=0&lens=nowhere.yaml", "camera_info nowhere.yaml"),
+        ("camera=mjpeg://a/b&place=nowhere.yaml", "nowhere.yaml.*vla-ros calibrate hand-eye"),
+        ("camera=mjpeg://a/b&tilt=0&model=nowhere.task", "no model nowhere.task"),
+        ("camera=mjpeg://a/b&tilt=0&arm_model=nowhere.task", "no model nowhere.task"),
+        ("camera=mjpeg://a/b&tilt=0&confidence=2", "confidence is '2'"),
+    ],
+)
+def test_what_is_wrong_with_the_address_is_told(options: str, words: str) -> None:
+    with pytest.raises(DeviceError, match=words):
+        KeypointTracker(Address.parse(f"keypoints://?{options}" if options else "keypoints"))
+
+
+def test_a_camera_without_depth_or_of_another_lens_is_told(cameras: KeypointEmulator, tmp_path: Path) -> None:
+    one = f"camera=mjpeg://127.0.0.1:{cameras.cameras[0].port}/stream"
+    save_intrinsics(pinhole(320, 240, 50.0), tmp_path / "small.yaml", "small")
+    save_intrinsics(cameras.views[0].lens, tmp_path / "lens.yaml", "lens")
+    save_place(np.eye(4), tmp_path / "place.yaml", "room", "camera", "made up")
+    for options, words in (
+        (f"{one}&tilt=0", "does not tell its lens; say lens="),
+        (f"{one}&tilt=0&lens={tmp_path}/small.yaml", "its pictures are 640x480, lens is of 320x240"),
+        (f"{one}&place={tmp_path}/place.yaml&lens={tmp_path}/lens.yaml", "one camera must have depth"),
+    ):
+        tracker = KeypointTracker(Address.parse(f"keypoints://?{options}"))
+        tracker.open()
+        try:
+            with pytest.raises(DeviceError, match=words):
+                wait_until(lambda: tracker.read(0.2) is Ellipsis, what=words)  # noqa: B023
+        finally:
+            tracker.close()
