@@ -12,15 +12,17 @@ from keypoint_support import model_or_skip
 from ros_support import wait_until
 from scipy.spatial.transform import Rotation
 
+from vla_ros.arm_shape import Elbow
 from vla_ros.camera_calibration.files import save_place
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.intrinsics import save_intrinsics
 from vla_ros.drivers.keypoints import KeypointTracker
 from vla_ros.drivers.realsense import RealSense
-from vla_ros.emulators.keypoints import FINGERS_UP, KeypointEmulator
+from vla_ros.emulators.keypoints import FINGERS_UP, KeypointArmEmulator, KeypointEmulator
 from vla_ros.emulators.rendered_hand import HandRenderer, hand_points, looking, pinhole
+from vla_ros.emulators.rendered_person import SHOULDER
 from vla_ros.errors import DeviceError
-from vla_ros.keypoints.models import HAND
+from vla_ros.keypoints.models import HAND, POSE
 from vla_ros.teleop.tracked_hand import TrackedHand
 
 ENDS = (0.0, 0.04)
@@ -112,6 +114,41 @@ def test_a_camera_that_is_gone_is_told(cameras: KeypointEmulator) -> None:
         hand.close()
 
 
+def test_a_persons_elbow_is_seen_beside_the_hand_and_turns_as_it_does() -> None:
+    model_or_skip(POSE)
+    with KeypointArmEmulator() as cameras:
+        cameras.hand.amplitude = cameras.hand.swing = 0.0
+        cameras.swivel = 0.0
+        hand = opened(cameras)
+        try:
+            before = arms(hand)
+            begun = Elbow.of(*before)
+            assert begun is not None and np.linalg.norm(before[0] - SHOULDER) < 0.08
+            for swivel in (0.5, -0.4):
+                cameras.swivel = swivel
+                end = time.monotonic() + 30.0
+                while True:
+                    now = Elbow.of(*arms(hand))
+                    turned = None if now is None else begun.turned(now)
+                    if turned is not None and abs(turned - swivel) < 0.2:
+                        break
+                    assert time.monotonic() < end, f"turned by {turned}, want {swivel}"
+        finally:
+            hand.close()
+
+
+def arms(hand: TrackedHand, count: int = 5) -> np.ndarray:
+    """The median of shoulder, elbow and hand [3, 3] [m] of the next samples."""
+    found: list[np.ndarray] = []
+    end = time.monotonic() + 30.0
+    while len(found) < count:
+        assert time.monotonic() < end, f"{len(found)} of {count} samples"
+        reading = hand.read(0.5)
+        if reading is not None and reading.value.arm is not None:
+            found.append(reading.value.arm)
+    return np.asarray(np.median(found, axis=0))
+
+
 def test_a_realsense_sees_the_hand_by_its_depth() -> None:
     try:
         from software_realsense import SoftwareCamera
@@ -156,7 +193,9 @@ def test_a_realsense_sees_the_hand_by_its_depth() -> None:
         ("camera=mjpeg://a/b&tilt=0&lens=nowhere.yaml", "camera_info nowhere.yaml"),
         ("camera=mjpeg://a/b&place=nowhere.yaml", "nowhere.yaml.*vla-ros calibrate hand-eye"),
         ("camera=mjpeg://a/b&tilt=0&model=nowhere.task", "no model nowhere.task"),
-        ("camera=mjpeg://a/b&tilt=0&arm_model=nowhere.task", "no model nowhere.task"),
+        ("camera=mjpeg://a/b&tilt=0&follow=arm&arm_model=nowhere.task", "no model nowhere.task"),
+        ("camera=mjpeg://a/b&tilt=0&side=left", "side is for follow=arm"),
+        ("camera=mjpeg://a/b&tilt=0&follow=arm&side=up", "unknown side 'up'"),
         ("camera=mjpeg://a/b&tilt=0&confidence=2", "confidence is '2'"),
     ],
 )

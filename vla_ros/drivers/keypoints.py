@@ -3,10 +3,10 @@
 camera: the address of a driver of cameras. Metres come from its depth, or from a second camera, `second`. lens,
 second_lens: their camera_info files, where the cameras do not tell their lenses themselves. place, second_place: where they
 are in the room, files of ``vla-ros calibrate hand-eye``; one alone may have `tilt` instead [degrees], by how much it looks
-down, its x axis level. yaw: [degrees] about the vertical. model, arm_model: MediaPipe's files. side: of the arm, where there is
-arm_model. confidence: below which a hand is none.
+down, its x axis level. yaw: [degrees] about the vertical. model, arm_model: MediaPipe's files. confidence: below which a
+hand is none. With follow=arm the person's arm is looked for too; side: which, right or left.
 
-Bodies: "hand", the palm (`lift.palm`); "hand thumb" and "hand index", the tips; "shoulder" and "elbow" with arm_model. What
+Bodies: "hand", the palm (`lift.palm`); "hand thumb" and "hand index", the tips; "shoulder" and "elbow" of the arm. What
 is not seen surely enough, by both cameras or with depth, is not among them.
 """
 
@@ -27,13 +27,14 @@ from vla_ros.drivers.intrinsics import Intrinsics, load_intrinsics
 from vla_ros.drivers.registry import make_driver
 from vla_ros.drivers.tracked import Array, Tracked
 from vla_ros.errors import DeviceError
-from vla_ros.keypoints.base import Keypoints, KeypointSource
-from vla_ros.keypoints.lift import at_depth, palm, triangulated
+from vla_ros.keypoints.base import ARM, Keypoints, KeypointSource
+from vla_ros.keypoints.lift import APART, at_depth, palm, triangulated
 from vla_ros.keypoints.media_pipe import ARMS, MediaPipeArm, MediaPipeHand, check_installed
 from vla_ros.keypoints.models import HAND, POSE, find_model
 from vla_ros.keypoints.size import PalmSize
 
 TOGETHER = 0.020  # [s] within which two cameras' pictures count as taken together
+ARM_APART = 0.05  # [m]; joints under clothes are not found as exactly as a hand's
 PAUSE = 0.005  # [s] between two looks for a picture
 WAITING = 10  # pictures that are passed over at once, at most
 FORWARD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])  # R_room_camera of one that looks along x
@@ -59,9 +60,11 @@ class KeypointTracker:
         self._places = _places(address, len(self._cameras))
         self._confidence = address.number("confidence", 0.5, 0.05, 0.99)
         self._model = find_model(HAND, address.text_of("model", ""))
-        arm, self._side = address.text_of("arm_model", ""), address.text_of("side", "right", ARMS)
-        self._arm_model = find_model(POSE, arm) if arm else None
-        self.bodies = ("hand", "hand thumb", "hand index", *(("shoulder", "elbow") if arm else ()))
+        arm, self._side = address.options.get("follow") == "arm", address.text_of("side", "right", ARMS)
+        if not arm and (given := [name for name in ("arm_model", "side") if name in address.options]):
+            raise DeviceError(f"{address.text}: {given[0]} is for follow=arm")
+        self._arm_model = find_model(POSE, address.text_of("arm_model", "")) if arm else None
+        self.bodies = ("hand", "hand thumb", "hand index", *(ARM if arm else ()))
         self._sources: list[list[KeypointSource]] = []
         self._newest: list[Reading[Frame] | None] = []
         self._size, self._sequence = PalmSize(), 0
@@ -156,8 +159,13 @@ class KeypointTracker:
     def _by_two(self, readings: list[Reading[Frame]], points: list[Keypoints]) -> dict[str, Array]:
         lenses = (self._lens(0, readings[0].value), self._lens(1, readings[1].value))
         T_first_second = np.linalg.inv(self._places[0]) @ self._places[1]
-        both = [name for name in points[0] if name in points[1]]
-        lifted = {name: triangulated(points[0][name], points[1][name], lenses, T_first_second) for name in both}
+        lifted = {
+            name: triangulated(
+                points[0][name], points[1][name], lenses, T_first_second, ARM_APART if name in ARM else APART
+            )
+            for name in points[0]
+            if name in points[1]
+        }
         return {name: point for name, point in lifted.items() if point is not None}
 
     def _lens(self, number: int, frame: Frame) -> Intrinsics:

@@ -46,6 +46,7 @@ ROOM = """<mujoco>
     <light directional="true" pos=".5 -1 2" dir="-.2 .4 -1" diffuse=".4 .38 .35" specular=".05 .05 .05"/>
     <geom type="plane" size="3 3 .1" rgba=".45 .5 .55 1"/>
     <geom type="box" size=".02 3 2" pos="2 0 1" rgba=".52 .55 .6 1"/>
+    <geom type="box" size=".02 3 2" pos="-2 0 1" rgba=".5 .5 .56 1"/>
     <geom type="box" size="3 .02 2" pos="0 2 1" rgba=".5 .53 .58 1"/>
     {cameras}
   </worldbody>
@@ -133,10 +134,7 @@ class HandRenderer:
             self._capsule(points[a], points[b], 0.0125)
         middle = (points[WRIST] + points[INDEX_KNUCKLE] + points[PINKY_KNUCKLE]) / 3.0 + 0.010 * along
         self._ellipsoid(middle, np.stack([along, across, out], 1), (0.042, 0.034, 0.0125), SKIN)
-        for share in np.linspace(0.0, 1.0, 14):
-            centre = points[WRIST] - FOREARM * share * along
-            wide = (0.032, WIDTH + 0.014 * min(1.0, 1.3 * share), THICKNESS + 0.014 * share)
-            self._ellipsoid(centre, np.stack([along, across, out], 1), wide, SKIN)
+        self._draw_arm(points, np.stack([along, across, out], 1))
         for tip in range(THUMB, 21, 4):
             way = points[tip] - points[tip - 1]
             way /= np.linalg.norm(way)
@@ -145,8 +143,15 @@ class HandRenderer:
             axes = np.stack([way, np.cross(up, way), up], 1)
             self._ellipsoid(points[tip] + 0.0062 * up - 0.001 * way, axes, (0.0065, 0.0050, 0.0025), NAIL)
 
-    def _capsule(self, start: Array, end: Array, radius: float) -> None:
-        geom = self._next(self._mujoco.mjtGeom.mjGEOM_CAPSULE, (radius, radius, radius), start, np.eye(3), SKIN)
+    def _draw_arm(self, points: Array, axes: Array) -> None:
+        """Draw what the hand is at: a forearm in line with it. axes: of the palm [3, 3]."""
+        for share in np.linspace(0.0, 1.0, 14):
+            centre = points[WRIST] - FOREARM * share * axes[:, 0]
+            wide = (0.032, WIDTH + 0.014 * min(1.0, 1.3 * share), THICKNESS + 0.014 * share)
+            self._ellipsoid(centre, axes, wide, SKIN)
+
+    def _capsule(self, start: Array, end: Array, radius: float, colour: tuple[float, ...] = SKIN) -> None:
+        geom = self._next(self._mujoco.mjtGeom.mjGEOM_CAPSULE, (radius, radius, radius), start, np.eye(3), colour)
         self._mujoco.mjv_connector(geom, self._mujoco.mjtGeom.mjGEOM_CAPSULE, radius, start, end)
 
     def _ellipsoid(self, centre: Array, axes: Array, size: tuple[float, ...], colour: tuple[float, ...]) -> None:

@@ -43,12 +43,16 @@ def at_depth(point: Keypoint, depth: npt.NDArray[np.uint16], lens: Intrinsics) -
 
 
 def triangulated(
-    first: Keypoint, second: Keypoint, lenses: tuple[Intrinsics, Intrinsics], T_first_second: npt.ArrayLike
+    first: Keypoint,
+    second: Keypoint,
+    lenses: tuple[Intrinsics, Intrinsics],
+    T_first_second: npt.ArrayLike,
+    apart: float = APART,
 ) -> Array | None:
     """Return where a keypoint seen by two cameras is in the first one's frame [3]: midway between the two lines of sight.
 
     T_first_second: the second camera in the first one's frame [4, 4]. None where the lines pass each other by more than
-    APART, meet behind a camera, or are all but parallel.
+    `apart` [m], meet behind a camera, or are all but parallel.
     """
     place = np.asarray(T_first_second, np.float64)
     one = np.append(lenses[0].sight([[first.u, first.v]])[0], 1.0)
@@ -59,7 +63,7 @@ def triangulated(
     between = place[:3, 3]
     along = np.linalg.lstsq(np.stack([one, -two], axis=1), between, rcond=None)[0]
     ends = along[0] * one, between + along[1] * two
-    if along.min() < NEAREST or along.max() > FARTHEST or np.linalg.norm(ends[0] - ends[1]) > APART:
+    if along.min() < NEAREST or along.max() > FARTHEST or np.linalg.norm(ends[0] - ends[1]) > apart:
         return None
     return np.asarray((ends[0] + ends[1]) / 2.0)
 
