@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from seven_joints import NAMES, urdf
+from seven_joints import NAMES, elbow_of, seven_contract, urdf
 
 from vla_ros.arm_shape import Elbow, arm_joints, joints_of_arm
 from vla_ros.contract import load_contract
@@ -34,14 +35,6 @@ def seven() -> Kinematics:
 
 def solver(seven: Kinematics) -> DifferentialIk:
     return DifferentialIk(seven, urdf(), np.full(7, 2.5))
-
-
-def elbow_of(q: np.ndarray) -> Elbow:
-    """Where the elbow of the seven joints' arm is, by its own forward kinematics: joints 2, 4 and 6."""
-    places = [Kinematics(urdf(), NAMES[: k - 1], f"link_{k}").pose(q[: k - 1])[:3] for k in (2, 4, 6)]
-    found = Elbow.of(*places)
-    assert found is not None
-    return found
 
 
 def operators(angle: float, hand: np.ndarray = HAND) -> np.ndarray:
@@ -183,6 +176,27 @@ def test_how_far_the_elbow_is_off_is_told() -> None:
     assert told.summary()["retargeting_error_elbow_deg"] == "p50 28.65, max 28.65"
     told.clear()
     assert told.summary() == {}
+
+
+def test_on_the_whole_path_a_redundant_arm_does_what_the_operators_elbow_does(
+    tmp_path: Path, seven: Kinematics
+) -> None:
+    operation = Operation(seven_contract(tmp_path), seven, period=PERIOD)
+    q, tip, start = BENT, seven.pose(BENT), elbow_of(BENT)
+    operation.clutch.take()
+    worst = 0.0
+    for k in range(200):
+        operation.see(k * 10 * MS, dict(zip(NAMES, q.tolist(), strict=True)))
+        chunk = operation.act(shaped(k, operators(0.2 + 0.6 * min(1.0, k / 100.0))))
+        if k == 0:
+            assert np.abs(chunk.values[0] - q).max() < 0.01 * DEGREE, "engaging moves nothing"
+        q = chunk.values[0].copy()
+        worst = max(worst, float(np.linalg.norm(seven.pose(q)[:3] - tip[:3])))
+    assert worst < 0.2e-3, f"the tip was {1e3 * worst:.2f} mm away"
+    assert start.turned(elbow_of(q)) == pytest.approx(0.6, abs=1.0 * DEGREE)
+    told = operation.retargeting.summary()
+    assert float(told["retargeting_error_elbow_deg"].split()[1].rstrip(",")) < 1.0
+    assert float(told["retargeting_error_mm"].split()[1].rstrip(",")) < 0.1
 
 
 def test_on_the_whole_path_engaging_moves_nothing_and_the_elbow_is_reported() -> None:

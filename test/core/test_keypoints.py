@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from keypoint_support import model_or_skip
 from ros_support import wait_until
 from scipy.spatial.transform import Rotation
+from seven_joints import NAMES, elbow_of, seven_contract, urdf
 
 from vla_ros.arm_shape import Elbow
 from vla_ros.camera_calibration.files import save_place
@@ -22,7 +24,10 @@ from vla_ros.emulators.keypoints import FINGERS_UP, KeypointArmEmulator, Keypoin
 from vla_ros.emulators.rendered_hand import HandRenderer, hand_points, looking, pinhole
 from vla_ros.emulators.rendered_person import SHOULDER
 from vla_ros.errors import DeviceError
+from vla_ros.keypoints.bench import Measured, measure
 from vla_ros.keypoints.models import HAND, POSE
+from vla_ros.kinematics import Kinematics
+from vla_ros.teleop.operation import Operation
 from vla_ros.teleop.tracked_hand import TrackedHand
 
 ENDS = (0.0, 0.04)
@@ -137,6 +142,37 @@ def test_a_persons_elbow_is_seen_beside_the_hand_and_turns_as_it_does() -> None:
             hand.close()
 
 
+def test_the_elbow_of_a_redundant_arm_does_what_the_persons_does_and_its_tip_stays(tmp_path: Path) -> None:
+    """Drawn pictures, cameras, both detectors, clutch and inverse kinematics; the person's hand rests."""
+    model_or_skip(POSE)
+    seven = Kinematics(urdf(), NAMES)
+    operation = Operation(seven_contract(tmp_path), seven)
+    q = np.array([0.2, 0.7, 0.1, 1.2, -0.1, 0.8, 0.0])
+    with KeypointArmEmulator() as cameras:
+        cameras.hand.amplitude = cameras.hand.swing = cameras.swivel = 0.0
+        hand = opened(cameras)
+        try:
+            arms(hand)  # the detectors have found the person
+            operation.clutch.take()
+            tip, begun, end = seven.pose(q), None, time.monotonic() + 40.0
+            while True:
+                reading = hand.read(0.5)
+                if reading is None or reading.value.arm is None:
+                    assert time.monotonic() < end, "the person is not seen"
+                    continue
+                operation.see(reading.arrival, dict(zip(NAMES, q.tolist(), strict=True)))
+                q = operation.act(replace(reading.value, stamp=reading.arrival)).values[0].copy()
+                begun = begun or elbow_of(q)
+                turned = begun.turned(elbow_of(q))
+                cameras.swivel = 0.5
+                if turned is not None and abs(turned - 0.5) < 0.2:
+                    break
+                assert time.monotonic() < end, f"turned by {turned}, want 0.5"
+        finally:
+            hand.close()
+    assert np.linalg.norm(seven.pose(q)[:3] - tip[:3]) < 15 * MILLIMETRE, "as far as the hand trembles"
+
+
 def arms(hand: TrackedHand, count: int = 5) -> np.ndarray:
     """The median of shoulder, elbow and hand [3, 3] [m] of the next samples."""
     found: list[np.ndarray] = []
@@ -221,3 +257,14 @@ def test_a_camera_without_depth_or_of_another_lens_is_told(cameras: KeypointEmul
                 wait_until(lambda: tracker.read(0.2) is Ellipsis, what=words)  # noqa: B023
         finally:
             tracker.close()
+
+
+def test_the_bench_tells_how_truly_a_moving_hand_is_seen() -> None:
+    measured = measure(3.0, arm=False)
+    assert len(measured.offsets) > 10
+    text = measured.text()
+    assert "hand found in" in text and "thumb to index finger: p50" in text
+    about = np.linalg.norm(np.array(measured.offsets) - np.median(measured.offsets, axis=0), axis=1)
+    assert np.percentile(about, 90) < 12 * MILLIMETRE
+    with pytest.raises(DeviceError, match="in none of 0 pictures"):
+        Measured().text()

@@ -23,6 +23,7 @@ from vla_ros.emulators.hand import REST, EmulatedHand
 from vla_ros.emulators.mjpeg import MjpegCamera
 from vla_ros.emulators.rendered_hand import HandRenderer, Viewpoint, hand_points, looking, pinhole
 from vla_ros.emulators.rendered_person import PersonRenderer
+from vla_ros.errors import DeviceError, SimulationError
 
 Array = npt.NDArray[np.float64]
 FOVY = 50.0  # [degrees]
@@ -51,6 +52,7 @@ class KeypointEmulator(Emulator):
         self.cameras = [_HandCamera(rate, view.lens) for view in self.views]
         self._folder = tempfile.TemporaryDirectory(prefix="vla_ros_keypoints_")
         self._drawn = threading.Event()
+        self._failure: Exception | None = None
 
     @property
     def address(self) -> str:
@@ -62,12 +64,14 @@ class KeypointEmulator(Emulator):
         return f"keypoints://?{'&'.join(parts)}"
 
     def start(self) -> None:
-        """Write the cameras' files, draw, and listen."""
+        """Write the cameras' files, draw, and listen. Raises DeviceError where nothing can be drawn."""
         for number, view in enumerate(self.views):
             save_intrinsics(view.lens, self._file("lens", number), f"camera{number}")
             save_place(view.T_room_camera, self._file("place", number), "room", f"camera{number}", "emulated")
         self._start_loop(self._draw)
-        self._drawn.wait(DEADLINE)
+        if not self._drawn.wait(DEADLINE) or self._failure is not None:
+            self.stop()
+            raise DeviceError(f"emulated {self.name}: no picture was drawn: {self._failure or 'MuJoCo takes too long'}")
         for camera in self.cameras:
             camera.start()
 
@@ -95,7 +99,12 @@ class KeypointEmulator(Emulator):
         """Prepare what is drawn besides the hand, as of `stamp` [ns]."""
 
     def _draw(self) -> None:
-        renderer = self.renderer()
+        try:
+            renderer = self.renderer()
+        except (ImportError, RuntimeError, SimulationError) as error:  # MuJoCo itself raises RuntimeError
+            self._failure = error
+            self._drawn.set()
+            return
         try:
             due = time.monotonic()
             while not self._stop.is_set():
@@ -146,8 +155,12 @@ class KeypointArmEmulator(KeypointEmulator):
     def arrange(self, renderer: HandRenderer, stamp: int) -> None:
         """Turn the elbow."""
         assert isinstance(renderer, PersonRenderer)
+        renderer.swivel = self.turned(stamp)
+
+    def turned(self, stamp: int) -> float:
+        """Return the elbow's angle [rad] at the host time `stamp` [ns]."""
         phase = 2.0 * math.pi * SLOWLY * (stamp - self.hand.began) / 1e9
-        renderer.swivel = SWING * math.sin(phase) if self.swivel is None else self.swivel
+        return SWING * math.sin(phase) if self.swivel is None else self.swivel
 
 
 def _around(

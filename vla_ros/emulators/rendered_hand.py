@@ -87,39 +87,58 @@ def hand_points(pose: npt.ArrayLike, pinch: float) -> Array:
 
 
 class HandRenderer:
-    """Draws the hand. Made, used and closed in one thread, as OpenGL wants it. Needs MuJoCo."""
+    """Draws the hand. Made, used and closed in one thread, as OpenGL wants it. Needs MuJoCo; SimulationError without OpenGL."""
 
     def __init__(self, views: list[Viewpoint]) -> None:
         import mujoco
 
-        self._mujoco, self._views = mujoco, views
+        from vla_ros.sim.render import gl_context
+
         lens = views[0].lens
         cameras = "".join(_camera(view, number) for number, view in enumerate(views))
-        self._model = mujoco.MjModel.from_xml_string(ROOM.format(width=lens.width, height=lens.height, cameras=cameras))
+        text = ROOM.format(width=lens.width, height=lens.height, cameras=cameras)
+        self._mujoco, self._model = mujoco, mujoco.MjModel.from_xml_string(text)
         self._data = mujoco.MjData(self._model)
         mujoco.mj_forward(self._model, self._data)
-        self._renderer = mujoco.Renderer(self._model, lens.height, lens.width, max_geom=200)
+        self._gl = gl_context(lens.width, lens.height)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=200)
+        self._options, self._camera = mujoco.MjvOption(), mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._rect = mujoco.MjrRect(0, 0, lens.width, lens.height)
+        self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
+        self._rgb = np.empty((lens.height, lens.width, 3), np.uint8)
+        self._z = np.empty((lens.height, lens.width), np.float32)
 
     def picture(self, view: int, points: Array | None) -> npt.NDArray[np.uint8]:
         """Return what camera `view` sees [H, W, 3] RGB; without points no hand."""
-        return np.asarray(self._render(view, points)).copy()
+        self._render(view, points)
+        self._mujoco.mjr_readPixels(self._rgb, None, self._rect, self._context)
+        return np.ascontiguousarray(self._rgb[::-1])
 
     def depth(self, view: int, points: Array | None) -> npt.NDArray[np.uint16]:
         """Return how far it is along the line of sight's z [H, W] [mm]."""
-        self._renderer.enable_depth_rendering()
-        metres = self._render(view, points)
-        self._renderer.disable_depth_rendering()
+        from vla_ros.sim.render import depth_in_metres
+
+        self._render(view, points)
+        self._mujoco.mjr_readPixels(None, self._z, self._rect, self._context)
+        metres = depth_in_metres(self._model, self._z[::-1])
         return np.asarray(np.clip(np.rint(metres * 1e3), 0, 65535), dtype=np.uint16)
 
     def close(self) -> None:
         """Free what it has on the graphics card."""
-        self._renderer.close()
+        self._context.free()
+        self._gl.free()
 
-    def _render(self, view: int, points: Array | None) -> Any:
-        self._renderer.update_scene(self._data, camera=f"camera{view}")
+    def _render(self, view: int, points: Array | None) -> None:
+        self._camera.fixedcamid = view
+        category = self._mujoco.mjtCatBit.mjCAT_ALL.value
+        self._mujoco.mjv_updateScene(self._model, self._data, self._options, None, self._camera, category, self._scene)
         if points is not None:
             self._draw(points)
-        return self._renderer.render()
+        self._gl.make_current()
+        self._mujoco.mjr_render(self._rect, self._scene, self._context)
 
     def _draw(self, points: Array) -> None:
         own = palm(points[WRIST], points[INDEX_KNUCKLE], points[PINKY_KNUCKLE])
@@ -158,7 +177,7 @@ class HandRenderer:
         self._next(self._mujoco.mjtGeom.mjGEOM_ELLIPSOID, size, centre, axes, colour)
 
     def _next(self, kind: Any, size: tuple[float, ...], at: Array, axes: Array, colour: tuple[float, ...]) -> Any:
-        scene = self._renderer.scene
+        scene = self._scene
         geom = scene.geoms[scene.ngeom]
         self._mujoco.mjv_initGeom(geom, kind, np.array(size), at, axes.reshape(-1), np.array(colour, np.float32))
         geom.specular = geom.shininess = 0.1
