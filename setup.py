@@ -39,7 +39,7 @@ ENCODERS = ["transformers>=5.0"]  # pretrained vision and language models as enc
 TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
 MOCAP = ["websockets>=15.0", "cryptography>=42.0"]  # headsets and phones by WebXR; the other trackers need nothing more
 KEYPOINTS = [
-    "mediapipe>=0.10.30"
+    "mediapipe>=0.10.35"
 ]  # a bare hand by cameras; brings opencv-contrib-python, which lies over opencv-python
 MOCAP_CLIENTS = ["natnet>=0.3"]  # by others, to hold the emulators against
 TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the emulators against

@@ -20,6 +20,7 @@ from vla_ros.kinematics import Kinematics
 from vla_ros.teleop.clutch import Clutch
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.operation import Operation, OperationSettings
+from vla_ros.teleop.registry import make_device
 from vla_ros.teleop.retargeting import Retargeting
 
 PERIOD, MS = 0.01, 1_000_000
@@ -221,3 +222,9 @@ def test_an_arm_of_which_the_elbow_is_not_known_says_so() -> None:
     made.see(0, dict.fromkeys(contract.joint_names, 0.0))
     with pytest.raises((DeviceError, KinematicsError), match="knee"):
         made.act(shaped(0, operators(0.0)))
+
+
+def test_a_contract_of_poses_cannot_have_its_elbow_led() -> None:
+    contract = load_contract("tabletop_arm_ee")
+    with pytest.raises(DeviceError, match="follow=arm leads joints, and .* is of ee_pose; valid: pose, position"):
+        make_device("natnet://127.0.0.1?body=Hand&follow=arm", contract, Kinematics.of(contract), "reach", 0)

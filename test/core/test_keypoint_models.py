@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from keypoint_support import model_or_skip
 
+from vla_ros.drivers.registry import make_driver
 from vla_ros.errors import DeviceError
 from vla_ros.keypoints.media_pipe import MediaPipeArm, MediaPipeHand
 from vla_ros.keypoints.models import HAND, POSE, find_model, make_models
@@ -36,6 +38,14 @@ def test_a_wheel_without_models_is_refused(tmp_path: Path) -> None:
     wheel.write_text("no ZIP")
     with pytest.raises(DeviceError, match="no wheel that can be read"):
         make_models(wheel, tmp_path)
+
+
+def test_without_mediapipe_it_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mediapipe"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(DeviceError, match=r"MediaPipe does not load .*: pip install 'vla_ros\[keypoints\]'"):
+        make_driver("tracker", "keypoints://?camera=mjpeg://a/b&tilt=0")
 
 
 def test_models_load_and_one_of_another_kind_is_refused() -> None:

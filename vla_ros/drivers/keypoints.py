@@ -84,6 +84,8 @@ class KeypointTracker:
 
     def read(self, timeout: float) -> Reading[Tracked] | None:
         """Return where the hand is in the newest pictures; None if there are none within `timeout` [s]."""
+        if timeout <= 0:  # what waited was passed over for the newest, at the last call
+            return None
         readings = self._pictures(timeout)
         if readings is None:
             return None
