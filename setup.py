@@ -38,6 +38,9 @@ VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
 ENCODERS = ["transformers>=5.0"]  # pretrained vision and language models as encoders
 TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
 MOCAP = ["websockets>=15.0", "cryptography>=42.0"]  # headsets and phones by WebXR; the other trackers need nothing more
+KEYPOINTS = [
+    "mediapipe>=0.10.35"
+]  # a bare hand by cameras; brings opencv-contrib-python, which lies over opencv-python
 MOCAP_CLIENTS = ["natnet>=0.3"]  # by others, to hold the emulators against
 TOUCH_CLIENTS = ["anyskin>=1.0", "paxini-sdk>=0.1"]  # by others, to hold the emulators against
 UMI = ["zarr>=2.16", "imagecodecs>=2023.3"]  # dataset from-umi; the public sets' pictures are in JPEG XL
@@ -104,6 +107,7 @@ setup(
         "touch": TOUCH,
         "leader": LEADER,
         "mocap": MOCAP,
+        "keypoints": KEYPOINTS,
         "realsense": REALSENSE,
         "umi": UMI,
         "ros": ROS_WHEELS,

@@ -7,6 +7,7 @@ gone: leader and follower are led together, and from then on the arm is where th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from vla_ros.action import NANOSECONDS
+from vla_ros.arm_shape import Elbow
 from vla_ros.errors import DeviceError, unknown_name
 from vla_ros.teleop.device import TeleopSample
 
@@ -164,6 +166,8 @@ class _PoseTie(_Tie):
         self._start = sample.pose
         self._goal = self._arm = pose_of(arm)
         self._gripper = next((arm[name] for name in arm if name in settings.led), None)
+        self._elbow: Elbow | None = None  # the operator's, when it was first seen
+        self._swivel: float | None = None
 
     def follow(self, sample: TeleopSample, arm: Joints) -> TeleopSample:
         period = float(np.clip((sample.stamp - self._stamp) / NANOSECONDS, 0.0, LONGEST_STEP))
@@ -175,7 +179,20 @@ class _PoseTie(_Tie):
         if self._gripper is not None and sample.gripper is not None:
             away, step = sample.gripper - self._gripper, self._settings.grip * period
             self._gripper += float(np.clip(away, -step, step))
-        return replace(sample, pose=self._goal.copy(), gripper=self._gripper, twist=None)
+        swivel = self._swivelled(sample.arm)
+        return replace(sample, pose=self._goal.copy(), gripper=self._gripper, twist=None, swivel=swivel)
+
+    def _swivelled(self, arm: Array | None) -> float | None:
+        """Return by how much the elbow has turned [rad], in whole turns too; that of the last time where it is not seen."""
+        elbow = None if arm is None else Elbow.of(*arm)
+        if elbow is None:
+            return self._swivel
+        if self._elbow is None:
+            self._elbow, self._swivel = elbow, 0.0
+        turned = self._elbow.turned(elbow)
+        if turned is not None and self._swivel is not None:
+            self._swivel += math.remainder(turned - self._swivel, 2.0 * math.pi)
+        return self._swivel
 
     def _moved(self, pose: Array, start: Array) -> Array:
         position = self._arm[:3] + self._settings.scale * (pose[:3] - start[:3])

@@ -17,6 +17,8 @@ class TeleopSample:
     stamp: when it was asked for [ns]. joints: absolute positions [rad, m] by the robot's joint names. pose:
     the tip's pose [x y z qx qy qz qw] in the action's frame. twist: its velocity [6] (m/s, rad/s) in that frame.
     gripper: opening [m] where `joints` has none.
+    arm: where the operator's shoulder, elbow and hand are [3, 3] [m], in that frame; swivel: by how much the elbow is to be
+    turned since the clutch engaged about the line from shoulder to wrist [rad], which the clutch makes of it.
     clutch: False while the operator's hand is off: the arm is to hold. buttons: pressed or not, by name.
     """
 
@@ -27,6 +29,8 @@ class TeleopSample:
     clutch: bool = True
     buttons: Mapping[str, bool] = field(default_factory=dict)
     twist: npt.NDArray[np.float64] | None = None
+    arm: npt.NDArray[np.float64] | None = None
+    swivel: float | None = None
 
 
 class LeaderDevice(Protocol):

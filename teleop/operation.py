@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vla_ros.action import NANOSECONDS, ActionChunk
 from vla_ros.contract import Contract
-from vla_ros.errors import DeviceError, unknown_name
+from vla_ros.errors import DeviceError, KinematicsError, unknown_name
 from vla_ros.kinematics import Kinematics
 from vla_ros.limits import motion_limits
 from vla_ros.teleop.clutch import Clutch, ClutchSettings
@@ -31,13 +31,14 @@ ARM_STALE = 1.0  # [s] an older state of the arm is none; the gate holds the arm
 @dataclass(frozen=True)
 class OperationSettings:
     """clutch: see there. cutoff [Hz] and beta: of the One-Euro filter, cutoff 0 for none. slack: joint motion [rad, m] that is
-    taken for trembling.
+    taken for trembling. arm: the robot's joints at shoulder, elbow and wrist, for an elbow that is led; None: by their number.
     """
 
     clutch: ClutchSettings = field(default_factory=ClutchSettings)
     cutoff: float = 4.0
     beta: float = 20.0
     slack: float = 0.0
+    arm: tuple[str, str, str] | None = None
 
 
 class Operation:
@@ -57,7 +58,7 @@ class Operation:
         points: int = 3,
     ) -> None:
         given = settings or OperationSettings()
-        self._contract, self._kinematics, self._leader = contract, kinematics, leader
+        self._contract, self._kinematics, self._leader, self._joints = contract, kinematics, leader, given.arm
         self._led = frozenset(name for name in contract.joint_names if name not in kinematics.tip_joints)
         self.clutch = Clutch(replace(given.clutch, led=self._led), self._pose_of)
         self._most = motion_limits(contract, kinematics, 0.01).velocity
@@ -88,7 +89,10 @@ class Operation:
         at = sample.stamp if stamp is None else stamp
         if not self._arm or at - self._seen > ARM_STALE * NANOSECONDS:
             return self.hold(at, f"no joint states on {self._contract.state.topic}")
+        tied = self.clutch.engaged
         asked = self.clutch(self._smoothed(self._as_pose(sample)), self._arm)
+        if not tied:
+            self._q = None
         if not asked.clutch:
             self._q = None
             self.retargeting.clear()
@@ -163,7 +167,7 @@ class Operation:
         if self._ik is None:
             from vla_ros.differential_ik import DifferentialIk
 
-            self._ik = DifferentialIk.of(self._contract, self._kinematics, self._most)
+            self._ik = DifferentialIk.of(self._contract, self._kinematics, self._most, self._joints)
         return self._ik
 
     def _solve(self, asked: TeleopSample) -> TeleopSample:
@@ -174,8 +178,11 @@ class Operation:
             ik.begin()
         period = float(np.clip((asked.stamp - self._solved) / NANOSECONDS, 1e-3, 0.1))
         self._solved = asked.stamp
-        self._q = ik.step(self._q, np.asarray(asked.pose), period)
-        self.retargeting.take(np.asarray(asked.pose), self._kinematics.pose(self._q))
+        try:
+            self._q = ik.step(self._q, np.asarray(asked.pose), period, asked.swivel)
+        except KinematicsError as error:
+            raise DeviceError(f"the elbow cannot be led: {error}") from None
+        self.retargeting.take(np.asarray(asked.pose), self._kinematics.pose(self._q), ik.elbow_error)
         joints = dict(zip(names, self._q.tolist(), strict=True))
         if asked.gripper is not None:
             joints |= dict.fromkeys(self._led, asked.gripper)

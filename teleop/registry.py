@@ -21,7 +21,7 @@ from vla_ros.teleop.scripted import ScriptedLeader
 from vla_ros.teleop.scripted_hand import ScriptedHand
 from vla_ros.teleop.servo_arm import DynamixelArm, FeetechArm, ServoArm
 from vla_ros.teleop.spacemouse import SpaceMouse
-from vla_ros.teleop.streamed import StreamedLeader
+from vla_ros.teleop.streamed import STALE, StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
 from vla_ros.teleop.tracked_hand import TrackedHand
 
@@ -31,6 +31,7 @@ HANDS: dict[str, type[Keyboard] | type[Gamepad] | type[SpaceMouse]] = {
     "gamepad": Gamepad,
     "spacemouse": SpaceMouse,
 }
+LATE = {"keypoints": 0.25}  # [s] after which a tracker's sample is old: cameras see a hand 15 to 30 times a second
 SERVO_ARMS: dict[str, type[ServoArm]] = {"dynamixel": DynamixelArm, "feetech": FeetechArm}
 
 
@@ -61,6 +62,9 @@ DEVICES = {
     ),
     "vrpn": DeviceKind(
         "vrpn://192.168.1.5?body=Hand", "what a VRPN server tracks, Vicon's or another's, moves the tip"
+    ),
+    "keypoints": DeviceKind(
+        "keypoints://?camera=realsense://&tilt=20", "a bare hand that cameras see moves the tip, by MediaPipe"
     ),
     "webxr": DeviceKind(
         "webxr://127.0.0.1:8443", "a headset's controller or hand, or a phone, moves the tip", "hold the grip button"
@@ -116,8 +120,14 @@ def make_device(
         "topic": lambda: TopicLeader(address),
     }
     if address.device in DRIVERS["tracker"]:
+        if address.options.get("follow") == "arm" and contract.action.space != "joint_position":
+            space = contract.action.space
+            raise DeviceError(
+                f"{device}: follow=arm leads joints, and {contract.source} is of {space}; valid: pose, position"
+            )
         tracker: Tracker = make_driver("tracker", device)  # type: ignore[assignment]
-        return StreamedLeader(TrackedHand(tracker, address, next(iter(grippers.values()), None)))
+        late = LATE.get(address.device, STALE)
+        return StreamedLeader(TrackedHand(tracker, address, next(iter(grippers.values()), None)), late)
     if address.device in HANDS:
         return StreamedLeader(HANDS[address.device](address, next(iter(grippers.values()), None)))
     return makers[address.device]()

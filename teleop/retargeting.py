@@ -19,15 +19,21 @@ class Retargeting:
 
     def __init__(self) -> None:
         self._errors: deque[tuple[float, float]] = deque(maxlen=KEPT)  # [m], [rad]
+        self._elbow: deque[float] = deque(maxlen=KEPT)  # [rad]
 
-    def take(self, asked: Array, reached: Array) -> None:
-        """Take a pose [7] that was asked for, and the one [7] that the joints give."""
+    def take(self, asked: Array, reached: Array, elbow: float | None = None) -> None:
+        """Take a pose [7] that was asked for, and the one [7] that the joints give. elbow: by how much it is turned too far
+        [rad], where it is led.
+        """
+        if elbow is not None:
+            self._elbow.append(abs(elbow))
         turn = Rotation.from_quat(asked[3:]) * Rotation.from_quat(reached[3:]).inv()
         self._errors.append((float(np.linalg.norm(asked[:3] - reached[:3])), float(turn.magnitude())))
 
     def clear(self) -> None:
         """Begin anew."""
         self._errors.clear()
+        self._elbow.clear()
 
     @property
     def problem(self) -> str:
@@ -42,7 +48,11 @@ class Retargeting:
         if not self._errors:
             return {}
         (p50, angle), (most, largest) = np.percentile(np.array(self._errors), [50, 100], axis=0)
-        return {
+        told = {
             "retargeting_error_mm": f"p50 {1e3 * p50:.2f}, max {1e3 * most:.2f}",
             "retargeting_error_deg": f"p50 {np.degrees(angle):.2f}, max {np.degrees(largest):.2f}",
         }
+        if self._elbow:
+            p50, most = np.degrees(np.percentile(np.array(self._elbow), [50, 100]))
+            told["retargeting_error_elbow_deg"] = f"p50 {p50:.2f}, max {most:.2f}"
+        return told

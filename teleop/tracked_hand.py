@@ -1,9 +1,10 @@
 """A hand that a tracker sees, as a teleoperation device: where it is moves the tip, what it grips closes the gripper.
 
-Options of its address, besides the tracker's: `body`, which thing is the hand; `follow`, "pose" or "position", which
-leaves the tool's orientation as it was when the clutch engaged. The gripper closes with the trigger where there is one,
-otherwise as two tracked things come together, `thumb` and `index`, from `open` to `closed` [m] apart. The clutch is the
-tracker's where it has one, otherwise the node's.
+Options of its address, besides the tracker's: `body`, which thing is the hand; `follow`: "pose"; "position", which leaves
+the tool's orientation as it was when the clutch engaged; "arm": the pose, and as far as that leaves it free the arm's elbow
+does what the operator's does, of which two more things are tracked, `elbow` and `shoulder`. The gripper closes with the
+trigger where there is one, otherwise as two tracked things come together, `thumb` and `index`, from `open` to `closed` [m]
+apart. The clutch is the tracker's where it has one, otherwise the node's.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from vla_ros.errors import DeviceError, unknown_name
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.leap import LeapFilter
 
-OPTIONS = ("body", "follow", "thumb", "index", "open", "closed")
-FOLLOW = ("pose", "position")
+OPTIONS = ("body", "follow", "thumb", "index", "open", "closed", "elbow", "shoulder")
+FOLLOW = ("pose", "position", "arm")
 CLUTCH, GRIP, THUMB, INDEX = "clutch", "trigger", "thumb", "index"  # of a hand: values and poses "right clutch", ...
 UNSEEN = 0.5  # [s] for which a hand may be out of sight before the clutch has to be taken again
 WAITING = 1000  # samples that are passed over at once, at most
@@ -39,7 +40,13 @@ class TrackedHand:
         self._tracker, self._gripper = tracker, gripper
         self.device, self.rejected = tracker.device, 0
         self._body = address.text_of("body", tracker.hand)
-        self._oriented = address.text_of("follow", "pose", FOLLOW) == "pose"
+        follow = address.text_of("follow", "pose", FOLLOW)
+        self._oriented = follow != "position"
+        self._arm: tuple[str, ...] = (address.text_of("shoulder", "shoulder"), address.text_of("elbow", "elbow"))
+        if follow != "arm":
+            if given := [name for name in ("elbow", "shoulder") if name in address.options]:
+                raise DeviceError(f"{address.text}: {given[0]} is for follow=arm, and follow is '{follow}'")
+            self._arm = ()
         self._tips = (address.text_of("thumb", ""), address.text_of("index", ""))
         self._open = address.number("open", PINCH_OPEN, 0.0, 1.0)
         self._closed = address.number("closed", PINCH_CLOSED, 0.0, 1.0)
@@ -52,7 +59,7 @@ class TrackedHand:
         """Open the tracker. Raises DeviceError, also when it does not know the hand."""
         self._tracker.open()
         known = self._tracker.bodies
-        for name in (self._body, *self._tips):
+        for name in (self._body, *self._tips, *self._arm):
             if name and known and name not in known:
                 self._tracker.close()
                 raise DeviceError(f"{self.device}: {unknown_name('body', name, known)}")
@@ -107,7 +114,14 @@ class TrackedHand:
         values = {key: value for key, value in tracked.values.items() if key.startswith(f"{name} ")}
         buttons = {key: value > 0.5 for key, value in values.items()}
         clutch = buttons.get(f"{name} {CLUTCH}", True)
-        return TeleopSample(stamp, pose=pose, gripper=self._grip(name, tracked), clutch=clutch, buttons=buttons)
+        grip, arm = self._grip(name, tracked), self._shape(pose, tracked)
+        return TeleopSample(stamp, pose=pose, gripper=grip, clutch=clutch, buttons=buttons, arm=arm)
+
+    def _shape(self, hand: Array, tracked: Tracked) -> Array | None:
+        """Return where shoulder, elbow and hand are [3, 3] [m]; None where they are not all seen, or not to be followed."""
+        if not self._arm or any(name not in tracked.poses for name in self._arm):
+            return None
+        return np.array([*(tracked.poses[name][:3] for name in self._arm), hand[:3]])
 
     def _name(self, tracked: Tracked) -> str:
         known = self._tracker.bodies or tuple(tracked.poses)

@@ -102,9 +102,10 @@ class HandOperator:
             self.clutch(hand is None, hand)  # the hand's own has to be let go first
         return False
 
-    def follows(self, hand: EmulatedHand, away: np.ndarray, own_clutch: bool = False) -> None:
+    def follows(self, hand: EmulatedHand, away: np.ndarray, own_clutch: bool = False, trembling: float = 1e-4) -> None:
         """Move the tip by `away` by moving the hand, as a person does who looks at the tip: within 5 mm, told live.
 
+        trembling: of the joints [rad] that counts as rest, for a tracker that trembles.
         Where a busy machine has tied the hand anew in mid-motion the tip has come less far, and the hand goes on.
         """
         target, goal = self.tip[:3] + away, hand.rest + away
@@ -115,7 +116,7 @@ class HandOperator:
             left = goal - hand.rest
             hand.rest = hand.rest + left * min(1.0, PACE / max(float(np.linalg.norm(left)), 1e-9))
             missing = target - self.tip[:3]
-            if np.linalg.norm(left) < 1e-6 and self.still():
+            if np.linalg.norm(left) < 1e-6 and self.still(trembling):
                 goal = hand.rest + missing
                 self.recent.clear()
             return bool(np.linalg.norm(missing) < 5.0 * MILLIMETRE)
@@ -126,9 +127,9 @@ class HandOperator:
             raise AssertionError(f"the tip is {target - self.tip[:3]} from {target}; {self.status}") from None
         self.ros.wait_for(lambda: float(self.values.get("retargeting_error_mm", "p50 9").split()[1].rstrip(",")) < 5.0)
 
-    def still(self) -> bool:
+    def still(self, trembling: float) -> bool:
         """Whether the tip has not moved for the last RECENT joint states."""
-        return len(self.recent) == RECENT and bool(np.ptp(np.array(self.recent), axis=0).max() < 1e-4)
+        return len(self.recent) == RECENT and bool(np.ptp(np.array(self.recent), axis=0).max() < trembling)
 
 
 @contextmanager

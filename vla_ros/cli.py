@@ -16,6 +16,7 @@ from vla_ros.emulate_command import command as emulate_command
 from vla_ros.encoders_command import app as encoders_app
 from vla_ros.errors import GraphError, VlaRosError
 from vla_ros.evaluate.report import Report
+from vla_ros.keypoints.command import command as keypoint_models_command
 from vla_ros.ros import lifeline
 from vla_ros.ros.graph import STEPS
 from vla_ros.train.command import command as train_command
@@ -187,6 +188,7 @@ def collect(
 
 app.command("emulate")(emulate_command)
 app.command("doctor")(doctor_command)
+app.command("keypoint-models")(keypoint_models_command)
 app.command("train", help="Fine-tune a policy on LeRobot datasets.")(train_command)
 
 

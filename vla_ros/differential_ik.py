@@ -2,7 +2,8 @@
 
 Tasks are the tip's pose and, weakly, the posture in which the motion began; constraints are the joints' ranges and velocities and
 the distances between the links. A distance may shrink by no more than a share of what is left above MARGIN (Faverjon and
-Tournassoud 1987), and a step after which links would touch all the same is not made.
+Tournassoud 1987), and a step after which links would touch all the same is not made. An arm whose elbow is to follow an
+operator's has a third task, which the tip does not feel (`elbow_task`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pink.exceptions import NoSolutionFound
 from pink.limits import ConfigurationLimit, Limit, VelocityLimit
 from pink.tasks import FrameTask, PostureTask
 
+from vla_ros.arm_shape import joints_of_arm
 from vla_ros.contract import Contract
+from vla_ros.elbow_task import ElbowTask
 from vla_ros.kinematics import Kinematics
 from vla_ros.robot import load_urdf
 from vla_ros.self_collision import FLOOR, SelfCollision
@@ -31,10 +34,14 @@ SHORTER = (1.0, 0.5, 0.25)  # of a step, tried until no links touch
 class DifferentialIk:
     """Steps of the joints of `kinematics` towards poses of its tip.
 
-    urdf_xml: the robot. velocity: bounds [N] (rad/s, m/s). Raises KinematicsError when the URDF's geometry cannot be read.
+    urdf_xml: the robot. velocity: bounds [N] (rad/s, m/s). arm: names of the joints at shoulder, elbow and wrist, where
+    the elbow is to be led and they are not those of `joints_of_arm`. Raises KinematicsError when the URDF's geometry cannot be
+    read, or it has no such joint.
     """
 
-    def __init__(self, kinematics: Kinematics, urdf_xml: str, velocity: npt.ArrayLike) -> None:
+    def __init__(
+        self, kinematics: Kinematics, urdf_xml: str, velocity: npt.ArrayLike, arm: tuple[str, str, str] | None = None
+    ) -> None:
         names = kinematics.joint_names
         model, geometry = SelfCollision.chain(urdf_xml, kinematics.tip_joints)
         self._chain = np.array([names.index(name) for name in list(model.names)[1:]])  # of each of Pinocchio's joints
@@ -45,22 +52,36 @@ class DifferentialIk:
         self._configuration = Configuration(model, model.createData(), pin.neutral(model))
         self._tip = FrameTask(kinematics.tip, POSITION_COST, ANGLE_COST, lm_damping=DAMPING)
         self._posture = PostureTask(POSTURE_COST)
+        self._model, self._elbow = model, None if arm is None else ElbowTask(model, arm, kinematics.tip)
         self._limits = [ConfigurationLimit(model, 1.0), VelocityLimit(model), _Apart(self.collision)]
         self._begun = False
 
     @classmethod
-    def of(cls, contract: Contract, kinematics: Kinematics, velocity: npt.ArrayLike) -> DifferentialIk:
+    def of(
+        cls,
+        contract: Contract,
+        kinematics: Kinematics,
+        velocity: npt.ArrayLike,
+        arm: tuple[str, str, str] | None = None,
+    ) -> DifferentialIk:
         """Return the one of the contract's robot."""
-        return cls(kinematics, load_urdf(contract.urdf), velocity)
+        return cls(kinematics, load_urdf(contract.urdf), velocity, arm)
+
+    @property
+    def elbow_error(self) -> float | None:
+        """By how much the elbow was turned too far before the last step [rad]; None where nothing was asked of it."""
+        return None if self._elbow is None else self._elbow.error
 
     def begin(self) -> None:
         """Take the posture of the next step for the one to stay near."""
         self._begun = False
 
-    def step(self, q: npt.ArrayLike, pose: npt.ArrayLike, period: float) -> Array:
+    def step(self, q: npt.ArrayLike, pose: npt.ArrayLike, period: float, swivel: float | None = None) -> Array:
         """Return joints [N] one `period` [s] later, nearer to `pose` [x y z qx qy qz qw] of the tip.
 
-        Joints that do not move the tip stay. Joints outside their ranges are first brought back.
+        swivel: by how much the elbow is to be turned since `begin` about the line from shoulder to wrist [rad], as far as the
+        tip's pose leaves it free; None: it is not led. Joints that do not move the tip stay. Joints outside their ranges are
+        first brought back. Raises KinematicsError for a swivel of an arm of which it is not known which joint is the elbow.
         """
         start = np.array(q, dtype=np.float64)
         most = self._velocity * period
@@ -71,11 +92,18 @@ class DifferentialIk:
         goal = np.asarray(pose, dtype=np.float64)
         self._configuration.update(inside[self._chain])
         self._tip.set_target(pin.SE3(pin.Quaternion(goal[3:] / np.linalg.norm(goal[3:])).matrix(), goal[:3]))
+        if swivel is not None and self._elbow is None:
+            self._elbow = ElbowTask(self._model, joints_of_arm(tuple(self._model.names)[1:]), self._tip.frame)
         if not self._begun:
             self._posture.set_target(inside[self._chain])
+            if self._elbow is not None:
+                self._elbow.begin()
             self._begun = True
+        tasks = [self._tip, self._posture]
+        if self._elbow is not None:
+            self._elbow.ask(swivel, period)
+            tasks.append(self._elbow)
         try:
-            tasks = (self._tip, self._posture)
             moved = solve_ik(self._configuration, tasks, period, "daqp", limits=self._limits, safety_break=False)
         except NoSolutionFound:  # numerically at a corner of the constraints
             return back

@@ -16,6 +16,7 @@ def register(app: typer.Typer, bench: typer.Typer, calibrate: typer.Typer) -> No
     app.command("teleop")(teleop)
     bench.command("teleop")(bench_teleop)
     bench.command("mocap")(bench_mocap)
+    bench.command("keypoints")(bench_keypoints)
     bench.command("taught")(bench_taught)
     calibrate.command("leader")(calibrate_leader)
 
@@ -35,6 +36,9 @@ def teleop(
     ] = None,
     leader_urdf: Annotated[str, typer.Option(help="URDF of a leader whose joints are not the follower's")] = "",
     leader_tip: Annotated[str, typer.Option(help="its tip link")] = "tool0",
+    arm_joints: Annotated[
+        str, typer.Option(help="SHOULDER,ELBOW,WRIST: the robot's joints there, for follow=arm; '': by their number")
+    ] = "",
 ) -> None:
     """Lead the arm by hand: simulation, gate and teleop_node with a device. Enter takes and releases the clutch."""
     from vla_ros.teleop.registry import DEVICES
@@ -50,7 +54,7 @@ def teleop(
     from vla_ros.ros.teleop import Session, lead
 
     parameters: dict[str, bool | int | float | str] = {"mode": mode, "scale": scale}
-    parameters |= {"leader_urdf": leader_urdf, "leader_tip": leader_tip}
+    parameters |= {"leader_urdf": leader_urdf, "leader_tip": leader_tip, "arm_joints": arm_joints}
     folders = {"checkpoint": str(checkpoint or ""), "record": str(record or "")}
     raise typer.Exit(lead(Session(device, contract, task, seed, sim, parameters=parameters, **folders)))
 
@@ -64,6 +68,16 @@ def bench_teleop(
     from vla_ros.ros.bench_teleop import teleop as run
 
     run(seconds, device, contract)
+
+
+def bench_keypoints(
+    seconds: Annotated[float, typer.Option(help="how long to look")] = 15.0,
+    arm: Annotated[bool, typer.Option("--arm", help="at a person's arm, not at a hand alone")] = False,
+) -> None:
+    """Print how truly MediaPipe sees a drawn hand that moves before two emulated cameras."""
+    from vla_ros.keypoints.bench import measure
+
+    print(measure(seconds, arm).text())
 
 
 def bench_taught(

@@ -159,6 +159,34 @@ def test_a_position_alone_is_followed_where_that_is_asked_for(motive: NatNetEmul
         assert sample.pose.tolist() == [0.1, 0.2, 0.3, *quaternion]
 
 
+def test_shoulder_and_elbow_are_told_where_the_arms_shape_is_followed(motive: NatNetEmulator) -> None:
+    """The emulated Motive has no such bodies: two of those that it has stand for them."""
+    address = Address.parse(f"{bare(motive)}?body=Hand&follow=arm&shoulder=Index&elbow=Thumb")
+    hand = TrackedHand(NatNet(address_of_tracker(motive)), address)
+    hand.open()
+    try:
+        wait_until(lambda: hand.read(0.1) is not None, what="the hand")
+        seen = Tracked(
+            {name: np.array([k, 0.2, 0.3, 0, 0, 0, 1.0]) for k, name in enumerate(("Hand", "Thumb", "Index"))}
+        )
+        sample = hand.sample(seen, 5)
+        assert sample is not None and sample.arm is not None
+        assert sample.arm.tolist() == [[2.0, 0.2, 0.3], [1.0, 0.2, 0.3], [0.0, 0.2, 0.3]]
+        partly = hand.sample(Tracked({name: seen.poses[name] for name in ("Hand", "Thumb")}), 6)
+        assert partly is not None and partly.pose is not None and partly.arm is None, "never a shape that is not seen"
+    finally:
+        hand.close()
+
+
+@pytest.mark.parametrize(
+    "options, words", [("follow=arm", "unknown body 'shoulder'"), ("elbow=Thumb", "elbow is for follow=arm")]
+)
+def test_an_arm_of_which_too_little_is_tracked_is_refused(motive: NatNetEmulator, options: str, words: str) -> None:
+    with pytest.raises(DeviceError, match=words):
+        address = Address.parse(f"{bare(motive)}?body=Hand&{options}")
+        TrackedHand(NatNet(address_of_tracker(motive)), address).open()
+
+
 @pytest.mark.parametrize("options, words", [("body=Foot", "Foot.*Hand, Index, Thumb"), ("", "Say body= one of Hand")])
 def test_a_hand_that_motive_does_not_know_is_refused(options: str, words: str) -> None:
     with NatNetEmulator() as motive:

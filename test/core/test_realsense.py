@@ -12,58 +12,11 @@ from vla_ros.drivers.realsense import RealSense, plugged_in
 from vla_ros.errors import DeviceError
 
 try:
-    import pyrealsense2 as rs
+    from software_realsense import RATE, SoftwareCamera
 except ImportError as missing:
     pytest.skip(f"pyrealsense2 does not load: {missing}", allow_module_level=True)
 
-WIDTH, HEIGHT, RATE = 64, 48, 30
-
-
-class SoftwareCamera:
-    """A D400 in software: a depth sensor and a colour sensor beside it, 0.1 m to its right."""
-
-    def __init__(self, serial: str = "012345", unit: float = 0.001) -> None:
-        self.device = rs.software_device()
-        self.device.register_info(rs.camera_info.serial_number, serial)
-        self.device.register_info(rs.camera_info.name, "Software D435")
-        self.depth_sensor, self.colour_sensor = self.device.add_sensor("Stereo"), self.device.add_sensor("RGB")
-        self.depth = self.depth_sensor.add_video_stream(self._stream(rs.stream.depth, 0, 2, rs.format.z16))
-        self.colour = self.colour_sensor.add_video_stream(self._stream(rs.stream.color, 1, 3, rs.format.rgb8))
-        self.depth_sensor.add_read_only_option(rs.option.depth_units, unit)
-        self.depth.register_extrinsics_to(self.colour, self._offset(0.1))
-        self.colour.register_extrinsics_to(self.depth, self._offset(-0.1))
-
-    def send_colour(self, number: int, seconds: float, pixels: Any) -> None:
-        self._send(self.colour_sensor, self.colour, number, seconds, pixels.astype(np.uint8), 3)
-
-    def send_depth(self, number: int, seconds: float, pixels: Any) -> None:
-        self._send(self.depth_sensor, self.depth, number, seconds, pixels.astype(np.uint16), 2)
-
-    @staticmethod
-    def _send(sensor: Any, profile: Any, number: int, seconds: float, pixels: Any, size: int) -> None:
-        frame = rs.software_video_frame()
-        frame.pixels = pixels
-        frame.stride, frame.bpp = WIDTH * size, size
-        frame.timestamp, frame.domain = seconds * 1e3, rs.timestamp_domain.hardware_clock
-        frame.frame_number, frame.profile = number, profile.as_video_stream_profile()
-        sensor.on_video_frame(frame)
-
-    @staticmethod
-    def _stream(kind: Any, index: int, size: int, form: Any) -> Any:
-        lens = rs.intrinsics()
-        lens.width, lens.height, lens.fx, lens.fy, lens.ppx, lens.ppy = WIDTH, HEIGHT, 50.0, 50.0, 31.5, 23.5
-        lens.model, lens.coeffs = rs.distortion.brown_conrady, [0.0] * 5
-        stream = rs.video_stream()
-        stream.type, stream.index, stream.uid = kind, 0, index + 1
-        stream.width, stream.height, stream.fps, stream.bpp = WIDTH, HEIGHT, RATE, size
-        stream.fmt, stream.intrinsics = form, lens
-        return stream
-
-    @staticmethod
-    def _offset(x: float) -> Any:
-        offset = rs.extrinsics()
-        offset.rotation, offset.translation = [1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0], [x, 0.0, 0.0]
-        return offset
+WIDTH, HEIGHT = 64, 48
 
 
 def driver(camera: SoftwareCamera, options: str = "", serial: str = "") -> RealSense:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from hand_graph import AWAY, MILLIMETRE, leading
+from keypoint_support import model_or_skip
 from ros_support import RosTest
 
+from vla_ros.emulators.keypoints import KeypointEmulator
 from vla_ros.emulators.natnet import NatNetEmulator
 from vla_ros.emulators.vrpn import VrpnEmulator
 from vla_ros.emulators.webxr import WebXrEmulator
+from vla_ros.keypoints.models import HAND
 
 
 def test_a_rigid_body_of_motive_moves_the_arm_and_one_out_of_sight_holds_it(ros: RosTest, tmp_path: Path) -> None:
@@ -67,4 +70,17 @@ def test_a_tracker_behind_a_vrpn_server_moves_the_arm(ros: RosTest, tmp_path: Pa
             operator.follows(server.hand, AWAY)
             server.hand.seen = False
             operator.says("teleop_node", "'Hand' is not tracked; bring it into view")
+            operator.says("gate_node", "hold: source 'teleop' asks to hold")
+
+
+def test_a_bare_hand_that_two_cameras_see_moves_the_arm_and_out_of_sight_holds_it(ros: RosTest, tmp_path: Path) -> None:
+    model_or_skip(HAND)
+    with KeypointEmulator() as cameras:
+        cameras.hand.amplitude = cameras.hand.swing = 0.0
+        with leading(ros, cameras.address, tmp_path) as operator:
+            operator.says("teleop_node", "the clutch is open")
+            operator.engage_without_a_jump()
+            operator.follows(cameras.hand, AWAY, trembling=4e-3)
+            cameras.hand.seen = False
+            operator.says("teleop_node", "'hand' is not tracked; bring it into view")
             operator.says("gate_node", "hold: source 'teleop' asks to hold")

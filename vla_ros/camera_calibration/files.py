@@ -58,5 +58,22 @@ def save_place(camera: Array, path: Path, parent: str, child: str, quality: str)
     )
 
 
+def load_place(path: Path) -> Array:
+    """Read the file that `save_place` writes, T_parent_child [4, 4] [m]. Raises DeviceError."""
+    want = "want a file of vla-ros calibrate hand-eye, with xyz: [x, y, z] and xyzw: [qx, qy, qz, qw]"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        numbers = np.array([*content["xyz"], *content["xyzw"]], dtype=float).reshape(7)
+        place = np.eye(4)
+        place[:3, :3], place[:3, 3] = Rotation.from_quat(numbers[3:]).as_matrix(), numbers[:3]
+    except OSError as error:
+        raise DeviceError(f"{path}: {error.strerror}; {want}") from None
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, OverflowError):
+        raise DeviceError(f"{path}: not the place of a camera; {want}") from None
+    if not np.isfinite(place).all():
+        raise DeviceError(f"{path}: the place of the camera is not finite; {want}")
+    return place
+
+
 def _seven(pose: Array) -> list[float]:
     return [float(v) for v in (*pose[:3, 3], *Rotation.from_matrix(pose[:3, :3]).as_quat())]

@@ -67,14 +67,18 @@ class Intrinsics:
         project = cv2.fisheye.projectPoints if self.model == "equidistant" else cv2.projectPoints
         return np.asarray(project(given, still, still, self.matrix, self.coefficients)[0]).reshape(-1, 2)
 
+    def sight(self, pixels: npt.ArrayLike) -> Array:
+        """Return x/z and y/z of the lines of sight of pixels [N, 2] -> [N, 2]."""
+        given = np.asarray(pixels, dtype=float).reshape(-1, 2)
+        if self.ideal:
+            return np.asarray((given - (self.cx, self.cy)) / (self.fx, self.fy))
+        undo = cv2.fisheye.undistortPoints if self.model == "equidistant" else cv2.undistortPoints
+        return np.asarray(undo(given.reshape(-1, 1, 2), self.matrix, self.coefficients)).reshape(-1, 2)
+
     def rays(self) -> Array:
         """Return x/z and y/z of every pixel's line of sight [height, width, 2]."""
         u, v = np.meshgrid(np.arange(self.width, dtype=float), np.arange(self.height, dtype=float))
-        if self.ideal:
-            return np.stack(((u - self.cx) / self.fx, (v - self.cy) / self.fy), axis=-1)
-        pixels = np.stack((u, v), axis=-1).reshape(-1, 1, 2)
-        undo = cv2.fisheye.undistortPoints if self.model == "equidistant" else cv2.undistortPoints
-        return np.asarray(undo(pixels, self.matrix, self.coefficients)).reshape(self.height, self.width, 2)
+        return self.sight(np.stack((u, v), axis=-1)).reshape(self.height, self.width, 2)
 
     def undistorted(self) -> Intrinsics:
         """Return the ideal lens with the same focal lengths and centre."""

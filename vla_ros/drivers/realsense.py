@@ -81,12 +81,15 @@ class RealSense:
             return None
         end = time.monotonic() + timeout
         try:
-            while (left := end - time.monotonic()) > 0:
+            while True:
+                left = end - time.monotonic()
                 there, frame = self._queue.try_wait_for_frame(max(1, round(left * 1e3)))
                 arrival = time.time_ns()
                 if there and (reading := self._paired(frame, arrival)):
                     return reading
-            if self._serial not in _by_serial(devices := self._devices()):
+                if left <= 0 and not there:
+                    break
+            if timeout > 0 and self._serial not in _by_serial(devices := self._devices()):
                 raise DeviceError(f"{self.device}: unplugged; {_found(devices)}")
             return None
         except RuntimeError as error:

@@ -36,6 +36,7 @@ DRIVERS: dict[str, dict[str, str]] = {
         "xela": "vla_ros.drivers.xela:XelaDriver",
     },
     "tracker": {
+        "keypoints": "vla_ros.drivers.keypoints:KeypointTracker",
         "natnet": "vla_ros.drivers.natnet:NatNet",
         "vrpn": "vla_ros.drivers.vrpn:Vrpn",
         "webxr": "vla_ros.drivers.webxr:WebXr",

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler
 import cv2
 import numpy as np
 
-from vla_ros.emulators.pattern import paint
 from vla_ros.emulators.streaming import StreamingCamera, StreamServer
 
 BOUNDARY = "vla_ros_picture"
@@ -57,4 +56,4 @@ class MjpegCamera(StreamingCamera):
 def _picture(camera: StreamingCamera, number: int) -> bytes:
     """Return a picture as JPEG, taken now."""
     camera.sent[number] = time.time_ns()
-    return cv2.imencode(".jpg", cv2.cvtColor(paint(number, *camera.size), cv2.COLOR_RGB2BGR))[1].tobytes()
+    return cv2.imencode(".jpg", cv2.cvtColor(camera.picture(number), cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -16,6 +16,8 @@ EMULATORS: dict[str, str] = {
     "feetech": "vla_ros.emulators.feetech:FeetechEmulator",
     "ft300": "vla_ros.emulators.ft300:Ft300Emulator",
     "gelsight": "vla_ros.emulators.gel:GelEmulator",
+    "keypoints": "vla_ros.emulators.keypoints:KeypointEmulator",
+    "keypoints_arm": "vla_ros.emulators.keypoints:KeypointArmEmulator",
     "mjpeg": "vla_ros.emulators.mjpeg:MjpegCamera",
     "natnet": "vla_ros.emulators.natnet:NatNetEmulator",
     "netft": "vla_ros.emulators.netft:NetFtEmulator",

@@ -7,7 +7,11 @@ import socketserver
 import threading
 import time
 
+import numpy as np
+import numpy.typing as npt
+
 from vla_ros.emulators.base import Emulator
+from vla_ros.emulators.pattern import paint
 
 
 class StreamServer(socketserver.ThreadingTCPServer):
@@ -89,6 +93,10 @@ class StreamingCamera(Emulator):
         number = max(last + 1, int((time.monotonic() - self._begin) * self.rate))
         time.sleep(max(0.0, self._begin + number / self.rate - time.monotonic()))
         return number
+
+    def picture(self, number: int) -> npt.NDArray[np.uint8]:
+        """Return picture `number` [height, width, 3] RGB."""
+        return paint(number, *self.size)
 
     def _listen(self) -> None:
         with self._changing:

@@ -16,6 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.action import ActionChunk
+from vla_ros.arm_shape import arm_joints
 from vla_ros.contract import Contract
 from vla_ros.errors import DeviceError, ObservationError
 from vla_ros.kinematics import Kinematics
@@ -106,7 +107,9 @@ class LiveTeleop:
         )
         beta = declare(node, "beta", 20.0, "[Hz per rad/s] by which motion raises it", (0.0, 1000.0), read_only=True)
         slack = declare(node, "slack", 0.0, "[rad, m] of motion that counts as trembling", (0.0, 0.2), read_only=True)
-        return OperationSettings(ClutchSettings(mode, approach, scale), cutoff, beta, slack)
+        what = "SHOULDER,ELBOW,WRIST: the robot's joints there, for follow=arm; '': known by their number"
+        joints = declare(node, "arm_joints", "", what, read_only=True)
+        return OperationSettings(ClutchSettings(mode, approach, scale), cutoff, beta, slack, arm_joints(joints))
 
     def _subscribe(self) -> None:
         node, state = self._node, self._contract.state

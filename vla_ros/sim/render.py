@@ -54,7 +54,7 @@ class _Context:
 
     def __init__(self, model: Any, width: int, height: int) -> None:
         self._model, self._data = model, mujoco.MjData(model)
-        self._gl = _gl_context(width, height)
+        self._gl = gl_context(width, height)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._options = mujoco.MjvOption()
         self._camera = mujoco.MjvCamera()
@@ -78,17 +78,20 @@ class _Context:
         self._gl.make_current()
         mujoco.mjr_render(self._rect, self._scene, self._context)
         mujoco.mjr_readPixels(self._rgb, self._z if depth else None, self._rect, self._context)
-        return Frame(np.ascontiguousarray(self._rgb[::-1]), self._metres(self._z[::-1]) if depth else None)
-
-    def _metres(self, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Undo the (reversed) perspective depth: z is 1 at the near plane and 0 at the far plane."""
-        near = np.float32(self._model.vis.map.znear * self._model.stat.extent)
-        far = np.float32(self._model.vis.map.zfar * self._model.stat.extent)
-        return far * near / (z * (far - near) + near)
+        return Frame(
+            np.ascontiguousarray(self._rgb[::-1]), depth_in_metres(self._model, self._z[::-1]) if depth else None
+        )
 
 
-def _gl_context(width: int, height: int) -> Any:
-    """Make an OpenGL context of the kind that MUJOCO_GL names, whatever it was when mujoco was imported."""
+def depth_in_metres(model: Any, z: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Undo the (reversed) perspective depth of a picture of `model`: z is 1 at the near plane and 0 at the far plane."""
+    near = np.float32(model.vis.map.znear * model.stat.extent)
+    far = np.float32(model.vis.map.zfar * model.stat.extent)
+    return np.asarray(far * near / (z * (far - near) + near), dtype=np.float32)
+
+
+def gl_context(width: int, height: int) -> Any:
+    """Make an OpenGL context of the kind that MUJOCO_GL names, whatever it was at import. Raises SimulationError."""
     backend = os.environ.get("MUJOCO_GL") or "egl"
     if backend not in BACKENDS:
         raise SimulationError("MUJOCO_GL: " + unknown_name("backend", backend, BACKENDS))
