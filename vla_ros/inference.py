@@ -20,6 +20,7 @@ from vla_ros.contract import Contract
 from vla_ros.observation import Aligner, Observation
 from vla_ros.tokens import outdated
 
+PICTURE_PATIENCE = 0.015  # [s] for the other streams to reach the pictures' instant; taxels at 100 Hz come within 0.01
 PATIENCE = 5.0  # [s] for which lockstep, whose time stands still meanwhile, waits for an optional stream
 
 
@@ -143,6 +144,16 @@ class ObservationFeed:
             self._due = t
             self._changed.wait_for(lambda: self._aligner.has_reached(t), timeout)
             self._due = None
+
+    def wait_pictures(self, timeout: float = PICTURE_PATIENCE) -> None:
+        """Wait until all streams have reached the instant of the newest pictures, at most `timeout` seconds.
+
+        Until then the newest observation is of a time before them, and holds the pictures before them.
+        """
+        with self._changed:
+            t = self._aligner.pictured()
+        if t is not None:
+            self.wait_reached(t, timeout)
 
     def wait_complete(
         self, t: int, epoch: int, stopped: Callable[[], bool], patience: float = PATIENCE

@@ -141,6 +141,15 @@ class Aligner:
             for key, b in self.buffers.items()
         )
 
+    def pictured(self) -> int | None:
+        """Return the capture time [ns] of the newest pictures that every camera has sent; None without any."""
+        newest = [
+            b.newest
+            for key, b in self.buffers.items()
+            if b.spec.kind in ("image", "depth") and key not in self.optional and b.newest is not None
+        ]
+        return min(newest, default=None)
+
     def late(self, t: int) -> set[str]:
         """Return the streams that lack the newest sample due at `t` [ns]; without any, nothing up to `t` is on its way."""
         return {

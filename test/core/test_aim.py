@@ -18,6 +18,7 @@ from vla_ros.encoders.base import Aim
 from vla_ros.errors import KinematicsError, PolicyError
 from vla_ros.kinematics import Kinematics, frame_poses
 from vla_ros.policy.config import PolicyConfig, parse_policy, read_policy_file
+from vla_ros.policy.model import ActionModel
 from vla_ros.policy.preprocess import Bytes
 from vla_ros.robot import load_urdf
 from vla_ros.sim.tasks import get_task
@@ -155,3 +156,27 @@ def test_places_that_are_not_seen_count_for_nothing() -> None:
     half = torch.tensor([[0.1, 0.2], [torch.nan, torch.nan]])
     alone = encoder.aim_loss(Aim(aim.heat[:1], aim.place[:1]), half[:1]).detach()
     assert float(encoder.aim_loss(aim, half).detach()) == pytest.approx(float(alone), rel=1e-5)
+
+
+def test_joints_steer_the_heat_map_where_they_are_asked_and_present(arm: Contract) -> None:
+    torch.manual_seed(0)
+    plain = _policy(arm).plain()
+    plain["encoders"]["observation.images.*"]["joints"] = True
+    model = ActionModel(parse_policy(plain, "test"), arm).eval()
+    inputs = {
+        "observation.images.front": torch.rand(1, 3, 72, 96) * 2 - 1,
+        "observation.state": torch.randn(1, 7),
+        "task": torch.from_numpy(Bytes(64)("put the red cube in the bin"))[None],
+    }
+
+    def heat(here: bool = True, **changes: torch.Tensor) -> torch.Tensor:
+        aim = model._encode(inputs | changes, {"observation.state": torch.tensor([here])}, {})[
+            "observation.images.front"
+        ].aim
+        assert aim is not None
+        return aim.heat.detach()
+
+    other = {"observation.state": torch.randn(1, 7)}
+    assert not torch.equal(heat(), heat(**other))
+    assert torch.equal(heat(here=False), heat(here=False, **other)), "hidden joints say nothing"
+    assert _policy(arm).encoders["observation.images.*"].settings.joints is False

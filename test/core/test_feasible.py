@@ -173,3 +173,19 @@ def test_a_robots_own_dataset_is_made_of_what_it_can_repeat(tmp_path: Path):
         retarget(hand, load_contract("tabletop_arm_ee"), Placement(TABLE), tmp_path / "other")
     with pytest.raises(DatasetError, match="was recorded with a robot, 'tabletop_arm'"):
         retarget(arm, robot, Placement(TABLE), tmp_path / "again")
+
+
+def test_fingers_are_told_to_close_further_the_more_closed_they_are(tmp_path: Path):
+    hand, robot = record(tmp_path / "hand", [motion(20)]), robot_contract()
+    retarget(hand, robot, Placement(TABLE), tmp_path / "plain")
+    retarget(hand, robot, Placement(TABLE), tmp_path / "pressed", squeeze=0.01)
+    plain, pressed = Dataset(tmp_path / "plain"), Dataset(tmp_path / "pressed")
+    names = list(robot.action.names)
+    gripper = names.index("gripper.pos")
+    upper = RobotReach(robot).kinematics.upper[robot.joint_names.index("gripper")]
+    opening = plain.column("action")[:, gripper]
+    told = np.maximum(opening - 0.01 * (1.0 - opening / upper), 0.0)
+    np.testing.assert_allclose(pressed.column("action")[:, gripper], told, atol=1e-6)
+    others = [i for i in range(len(names)) if i != gripper]
+    np.testing.assert_array_equal(pressed.column("action")[:, others], plain.column("action")[:, others])
+    np.testing.assert_array_equal(pressed.column("observation.state"), plain.column("observation.state"))

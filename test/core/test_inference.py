@@ -44,6 +44,40 @@ class StepAhead:
         self.resets += 1
 
 
+SEEING = parse_contract(
+    """
+robot: toy
+urdf: toy.urdf
+rate: 30
+observation:
+  observation.images.front: {topic: /front, kind: image, shape: [1, 1, 3], rate: 30, max_age: 0.07}
+  observation.state: {topic: /joint_states, kind: joints, names: [a.pos], rate: 100, max_age: 0.05}
+action:
+  space: joint_position
+  names: [a.pos]
+  command: {interface: joint_trajectory, topic: /arm/joint_trajectory}
+limits: {velocity: 1.0, acceleration: 2.0}
+""",
+    "toy",
+)
+
+
+@pytest.fixture
+def seeing():
+    """Pictures 0 and 1, of 0 and 33 ms, and joints up to 30 ms."""
+    feed = ObservationFeed(Aligner(SEEING))
+    for stamp in (0, 10, 20, 30):
+        feed.push("observation.state", stamp * MS, [0.0])
+    for number, stamp in enumerate((0, 33)):
+        feed.push("observation.images.front", stamp * MS, np.full((1, 1, 3), number, np.uint8))
+    return feed
+
+
+def shown(feed):
+    """The number of the picture in the newest observation."""
+    return int(feed.latest(45 * MS).values["observation.images.front"][0, 0, 0])
+
+
 @pytest.fixture
 def feed():
     feed = ObservationFeed(Aligner(CONTRACT))
@@ -89,6 +123,21 @@ def test_waiting_ends_without_an_observation_when_the_clock_jumps_back(feed):
     waiter.join(timeout=30)
     assert results == [None]
     assert feed.epoch == epoch + 1
+
+
+def test_a_picture_is_acted_on_once_a_slower_stream_has_reached_its_instant(seeing):
+    assert shown(seeing) == 0  # the newest instant that all have reached is before the newest picture
+    waiter = threading.Thread(target=seeing.wait_pictures, args=(30.0,))
+    waiter.start()
+    seeing.push("observation.state", 40 * MS, [0.0])
+    waiter.join(timeout=30)
+    assert not waiter.is_alive()
+    assert shown(seeing) == 1
+
+
+def test_a_stream_that_is_silent_does_not_keep_the_pictures_waiting_for_ever(seeing):
+    seeing.wait_pictures(0.001)
+    assert shown(seeing) == 0
 
 
 def test_lockstep_ticks_lie_exactly_on_the_grid():

@@ -24,7 +24,9 @@ from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.convert import joints_to_message, wrench_to_message
 from vla_ros.ros.subscribe import observe
 
-TOGGLE_EVERY = 6  # observations between two moves of the gripper, so that it has come to rest
+# Observations between two moves of the gripper, so that it has come to rest; 7/30 s are no multiple of the gate's 10 ms, so
+# that moves meet its ticks at all phases.
+TOGGLE_EVERY = 7
 TOGGLE = 0.002  # [m]
 STAGES = ("the last picture", "observation", "published chunk", "command")
 
@@ -85,8 +87,10 @@ class StandInArm:
 
 
 class StandInPolicy:
-    """Aligns the streams as a policy does and answers at once: every sixth observation moves the gripper a
+    """Aligns the streams as a policy does and answers at once: every seventh observation moves the gripper a
     little.
+
+    As policy_node it acts when every stream has reached the newest pictures' instant: before, they are not in the observation.
     """
 
     def __init__(self, node: Node, contract: Contract) -> None:
@@ -118,6 +122,7 @@ class StandInPolicy:
                 if not self._arrived.wait(timeout=max(0.0, deadline - time.monotonic())):
                     raise GraphError("no new image from " + ", ".join(self._images))
             self._last, pictured = min(self._images.values()), self._pictured
+        self._feed.wait_pictures()
         now = self._now()
         observation = self._feed.latest(now)
         self.reason = "; ".join(f"{key}: {why}" for key, why in observation.invalid.items())
@@ -127,11 +132,11 @@ class StandInPolicy:
         chunk = self._predict(observation)
         moves = self._count % TOGGLE_EVERY == 0
         if moves:
-            self._toggled = observation.stamp
+            self._toggled = captured = min(observation.stamps[key] for key in self._images)
         self._chunks.publish(chunk_to_message(chunk))
         if moves:
             for stage, t in zip(STAGES, (pictured, now, self._now()), strict=False):
-                self.latencies[stage].append((t - observation.stamp) / NANOSECONDS)
+                self.latencies[stage].append((t - captured) / NANOSECONDS)
 
     def _predict(self, observation: Observation) -> ActionChunk:
         if self._base is None:

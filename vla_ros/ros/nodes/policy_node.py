@@ -128,6 +128,7 @@ class PolicyNode(ManagedNode):
                 last, epoch = 0, self._feed.epoch
                 self._inference.reset()
             self._feed.wait_reached(last + self._steps * period - period // 2, 1.0 / self._contract.rate)
+            self._feed.wait_pictures()
             observation = self._feed.latest(self.stamp())
             steps = round((observation.stamp - last) / period)
             if observation.valid and steps < self._steps:
