@@ -22,18 +22,23 @@ class DisplacementWatch:
     def reset(self) -> None:
         """Begin anew."""
         self._previous: FloatArray | None = None
-        self._still = 0
+        self._still, self._stamp, self._news = 0, -1, False
 
-    def displaced(self, setpoint: Setpoint, measured: FloatArray) -> bool:
-        """Return whether the arm is elsewhere; then `settled` says whether it has come to rest there."""
-        step = np.inf if self._previous is None else float(np.abs(measured - self._previous).max())
-        self._previous = measured
-        self._still = self._still + 1 if step < STILL else 0
+    def displaced(self, setpoint: Setpoint, measured: FloatArray, stamp: int) -> bool:
+        """Return whether the arm is elsewhere; then `settled` says whether it has come to rest there.
+
+        stamp: of the measurement [ns]. The same one again is no news, and says nothing of where the arm is by now.
+        """
+        self._news, self._stamp = stamp != self._stamp, stamp
+        if self._news:
+            step = np.inf if self._previous is None else float(np.abs(measured - self._previous).max())
+            self._previous = measured
+            self._still = self._still + 1 if step < STILL else 0
         return setpoint.at_rest and float(np.abs(measured - setpoint.position).max()) > DISPLACED
 
     @property
     def settled(self) -> bool:
-        """Whether the arm has been at rest for some ticks: not lagging behind, and not one wrong
-        measurement.
+        """Whether the arm has been at rest for some ticks, and is now: not lagging behind, not one wrong measurement, and not
+        one that has become old.
         """
-        return self._still >= STILL_TICKS
+        return self._news and self._still >= STILL_TICKS

@@ -261,7 +261,7 @@ class Gate:
         """Before a source moves the arm, make sure that it is where the gate left it, or start from where it is."""
         if self._setpoint is None or self._measured is None or not (state == IDLE or self._fresh):
             return state, reason
-        if self._watch.displaced(self._setpoint, self._measured):
+        if self._watch.displaced(self._setpoint, self._measured, self._measured_at):
             if self._watch.settled:
                 self._setpoint = None
             elif state == ACTIVE:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Script = Iterator[None]
 NEEDED = (LIGHT, HEAVY, PLATE)  # the objects that it must see
 
-FEEL_Z, FEEL_TIME = 0.06, 0.4  # [m] of the tip, the cube 4 cm above the table; [s] of feeling there, which no policy must miss
+# [m] of the tip, the cube 4 cm above the table; [s] of feeling there, which a policy that is asked twice a second must meet
+FEEL_Z, FEEL_TIME = 0.06, 0.4
 INEXACT = 0.5  # a light cube turns to the fingers that close askew, a heavy one less: that would be seen
 ASIDE_Z, HIGH_Z, CLEAR_Z = 0.025, 0.22, 0.13  # [m] of the tip
 
