@@ -11,6 +11,11 @@ from collections.abc import Mapping
 
 from vla_ros.action import NANOSECONDS, ActionChunk
 
+# Of a demonstration, on the graph and in one process alike:
+STEP = 0.3  # [s] granted at once; a multiple of 0.1 s, where the gate's grid meets the dataset's
+TAIL = 0.3  # [s] recorded after success, so that a policy learns to stop
+WARM_UP = 0.09  # [s] of rest in which the streams fill, ending just before a source's tick
+
 
 class LockstepPacer:
     """Collects the arrivals of a tick.

@@ -15,6 +15,7 @@ from vla_ros.gate_output import GateOutput
 from vla_ros.inference import GridTicks
 from vla_ros.kinematics import Kinematics
 from vla_ros.local.arm import GatedArm, stopped
+from vla_ros.lockstep import STEP, TAIL, WARM_UP
 from vla_ros.observation import Aligner
 from vla_ros.sim.operator import ScriptedOperator
 from vla_ros.sim.tasks import get_task
@@ -22,7 +23,6 @@ from vla_ros.teleop.leader_follower import LeaderFollower
 from vla_ros.teleop.scripted import ScriptedLeader
 
 SOURCE = "teleop"
-STEP, TAIL, WARM_UP = 0.3, 0.3, 0.09  # [s] as of `vla_ros.ros.recording`
 POINTS = 3  # targets in a chunk
 
 

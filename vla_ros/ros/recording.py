@@ -17,6 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_ros.action import NANOSECONDS
 from vla_ros.data.bags.events import TOPIC, EpisodeEvent
 from vla_ros.errors import GraphError
+from vla_ros.lockstep import STEP, TAIL, WARM_UP
 from vla_ros.ros import qos
 from vla_ros.ros.convert import from_time
 from vla_ros.ros.trials import GATE, TaskStatus, TrialDriver
@@ -27,10 +28,7 @@ from vla_ros.terminal.progress import Progress
 
 TELEOP = "/teleop_node"
 RECORDER = "/recorder_node"
-STEP = 0.3  # [s] granted at once; a multiple of 0.1 s, where the gate's grid meets the dataset's
-TAIL = 0.3  # [s] recorded after success, so that a policy learns to stop
 BEFORE = 0.01  # [s] before a source's tick, the clutch is taken and released: so a seed gives the same episode again
-WARM_UP = 0.09  # [s] of rest in which the streams fill, ending just before a source's tick
 
 
 class Recording:
