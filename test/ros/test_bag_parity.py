@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recordings import assert_same_pictures
 from ros_support import RosTest
 
 from vla_ros.contract import load_contract
@@ -83,7 +84,7 @@ def assert_equal(new: Dataset, index: int, live: Dataset, live_index: int) -> No
     )
     for key, feature in live.features.items():
         if feature.is_video:
-            assert np.array_equal(new.frames(key, index), live.frames(key, live_index)), key
+            assert_same_pictures(new, live, key, index, live_index)
         elif key not in ("index", "episode_index", "task_index"):
             assert np.array_equal(new.column(key, index), live.column(key, live_index)), key
 

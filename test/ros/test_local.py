@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recordings import assert_same_pictures
 from rich.console import Console
 
 from vla_ros.data import Dataset
@@ -33,12 +34,7 @@ def test_a_demonstration_without_the_graph_has_the_rows_of_one_on_it(
             assert np.array_equal(local.column(key), graph.column(key)), key
     for stream in graph.contract.streams("image"):
         for episode in range(2):
-            assert (
-                np.abs(
-                    np.subtract(local.frames(stream.key, episode), graph.frames(stream.key, episode), dtype=int)
-                ).max()
-                <= 2
-            )
+            assert_same_pictures(local, graph, stream.key, episode)
 
 
 def test_a_trial_without_the_graph_ends_as_on_it_at_the_same_time(ros_domain: int) -> None:
