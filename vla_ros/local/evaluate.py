@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -37,7 +37,8 @@ def evaluate(
     """
     made = load_contract(contract or checkpoint / "contract.yaml")
     check_compatible(read_contract(checkpoint), made)
-    driven = _Driven(Inference(made, load_policy(checkpoint, device=device)), task, steps)
+    policy = load_policy(checkpoint, device=device)
+    driven = _Driven(Inference(made, policy), policy.capabilities.optional, task, steps)
     trials, threads = [], torch.get_num_threads()
     torch.set_num_threads(1)  # as policy_node's: with more, sums come out in another order
     try:
@@ -56,10 +57,10 @@ def evaluate(
 class _Driven:
     """An arm that a policy drives, as policy_node does in lockstep."""
 
-    def __init__(self, inference: Inference, task: str, steps: int) -> None:
+    def __init__(self, inference: Inference, optional: Sequence[str], task: str, steps: int) -> None:
         contract = inference.contract
         self._inference = inference
-        self._aligner = Aligner(contract)
+        self._aligner = Aligner(contract, optional=optional)
         self._ticks = GridTicks(contract.rate, steps)
         history = any(spec.history > 1 for spec in contract.streams("image", "depth"))
         period = steps * NANOSECONDS / contract.rate
