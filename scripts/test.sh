@@ -13,6 +13,10 @@ unset ROS_DOMAIN_ID  # every test takes one of its own
 PATH="$PWD/.venv/bin:$PATH"
 
 failed=()
+VLA_ROS_TEST_FAILURES="$(mktemp)"  # test/conftest.py tells here which tests failed, and why
+export VLA_ROS_TEST_FAILURES
+trap 'rm -f "$VLA_ROS_TEST_FAILURES"' EXIT
+
 stage() {  # stage NAME COMMAND...: runs it, prints how long it took, remembers a failure
   local name=$1 start=$SECONDS
   shift
@@ -31,5 +35,9 @@ stage ros python -m pytest test/ros "${select[@]}" "$@"
 $fast || stage install python -m pytest test/install "$@"
 
 printf '\n== total: %d s\n' "$SECONDS"
-if [ ${#failed[@]} -gt 0 ]; then echo "FAILED stages: ${failed[*]}"; exit 1; fi
+if [ ${#failed[@]} -gt 0 ]; then
+  cat "$VLA_ROS_TEST_FAILURES"
+  echo "FAILED stages: ${failed[*]}"
+  exit 1
+fi
 echo "all stages passed"

@@ -13,6 +13,7 @@ from ros_support import RosTest, own_domain
 from vla_ros.ros.environment import graph_environment
 
 ROOT = Path(__file__).resolve().parent.parent
+SHOWN = 300  # letters of a failure's reason
 
 os.environ.update(graph_environment())  # before this process makes its first participant
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; children would ignore Ctrl-C too
@@ -25,6 +26,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for folder in ("ros", "install"):
             if ROOT / "test" / folder in item.path.parents:
                 item.add_marker(folder)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add each failure, with the line that says why, to the file that scripts/test.sh prints at its very end."""
+    if path := os.environ.get("VLA_ROS_TEST_FAILURES"):
+        reports = [r for kind in ("failed", "error") for r in terminalreporter.stats.get(kind, [])]
+        with Path(path).open("a", encoding="utf-8") as file:
+            for report in reports:
+                crash = getattr(report.longrepr, "reprcrash", None)
+                why = str(crash.message if crash else report.longrepr).partition("\n")[0]
+                file.write(f"{report.nodeid}: {why[:SHOWN]}\n")
 
 
 @pytest.fixture

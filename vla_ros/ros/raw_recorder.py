@@ -22,6 +22,7 @@ from vla_ros.ros.convert import class_of
 from vla_ros.ros.subscribe import stream_profile
 
 BEFORE = NANOSECONDS  # [ns] of messages before the start that the file holds: windows and latched text reach back
+MOST_WAITING = 1000  # messages of a topic, far beyond any queue's depth
 
 
 class RawRecorder:
@@ -43,8 +44,10 @@ class RawRecorder:
         simulated = bool(node.get_parameter("use_sim_time").value)
         profiles = {s.topic: stream_profile(s, simulated, lockstep) for s in contract.observation.values()}
         profiles[GATE_TOPIC] = qos.exchanged(100, lockstep)
-        for topic, name in self._types.items():
-            node.create_subscription(class_of(name), topic, self._receiver(topic), profiles[topic], raw=True)
+        self._subscriptions = {
+            topic: node.create_subscription(class_of(name), topic, self._receiver(topic), profiles[topic], raw=True)
+            for topic, name in self._types.items()
+        }
         RawFile.require()
 
     def start(self, episode: int, event: EpisodeEvent) -> None:
@@ -71,9 +74,12 @@ class RawRecorder:
     def stop(self, event: EpisodeEvent) -> int:
         """End the file, before the episode is committed; return how many messages it holds.
 
-        Raises DatasetError if the disk did not take them; the file is then removed, so that the episode can be
-        saved without it.
+        What waits in the subscriptions is taken first: the recorder, which has its own, may have filled the last row
+        from it. Call it from the executor's thread. Raises DatasetError if the disk did not take them; the file is
+        then removed, so that the episode can be saved without it.
         """
+        if self._file is not None:
+            self._take_waiting()
         file, self._file = self._file, None
         if file is None:
             return 0
@@ -89,6 +95,16 @@ class RawRecorder:
         file, self._file = self._file, None
         if file is not None:
             file.abandon()
+
+    def _take_waiting(self) -> None:
+        for topic, subscription in self._subscriptions.items():
+            receive = self._receiver(topic)
+            for _ in range(MOST_WAITING):  # a publisher faster than this loop cannot hold it up
+                with subscription.handle:
+                    taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+                if taken is None:
+                    break
+                receive(taken[0])
 
     def _write(self, topic: str, now: int, data: bytes) -> None:
         if self._file is None or self._failed:
