@@ -23,7 +23,8 @@ from vla_ros.data import Dataset, DatasetWriter
 from vla_ros.data.features import INDEX_FEATURES, MADE_AT_SAVE, Feature
 from vla_ros.data.merge import merge_files
 
-MEAN_LEVELS, MOST_LEVELS = 1.5, 8  # of 255: two roundings of the same colours; chroma is interpolated differently
+MEAN_LEVELS, MOST_LEVELS = 1.5, 8  # of 255: two roundings of the same colours
+MOST_OF = 0.9999  # of the values: at sharp edges chroma is interpolated differently
 METRES = 0.001  # LeRobot gives whole millimetres
 APPENDED = 12  # rows
 
@@ -77,7 +78,7 @@ def far(theirs: np.ndarray, ours: np.ndarray, feature: Feature) -> float:
     """Return the difference of two frames, 1.0 being the most that is allowed."""
     if not feature.is_depth:
         levels = np.abs(theirs.transpose(1, 2, 0) * 255.0 - ours)
-        return max(float(levels.mean()) / MEAN_LEVELS, float(levels.max()) / MOST_LEVELS)
+        return max(float(levels.mean()) / MEAN_LEVELS, float(np.quantile(levels, MOST_OF)) / MOST_LEVELS)
     measured = ~np.isnan(ours)
     metres = theirs.reshape(ours.shape) / 1000.0
     return float(np.abs(metres - ours)[measured].max(initial=0.0)) / METRES
@@ -112,6 +113,8 @@ def ours_after_theirs(root: Path) -> None:
             for key, value in row.items():
                 if writer.features[key].is_depth:
                     row[key] = value[..., 0]
+                elif writer.features[key].is_flat:
+                    row[key] = value.reshape(writer.features[key].shape)
             writer.add_frame(row)
         writer.save_episode()
 
@@ -129,7 +132,7 @@ def value_of(features: dict[str, Feature], k: int) -> dict[str, Any]:
         elif feature.dtype == "bool":
             row[key] = np.zeros(feature.shape, dtype=bool)
         else:
-            row[key] = np.full(feature.shape, k, dtype=feature.dtype)
+            row[key] = np.full(feature.stored_shape, k, dtype=feature.dtype)
     return row
 
 

@@ -12,7 +12,6 @@ from recordings import FRONT, TAXELS, WRENCH, row, small_contract
 from typer.testing import CliRunner
 
 from vla_ros.cli import app
-from vla_ros.contract import parse_contract
 from vla_ros.data import Dataset, DatasetWriter
 
 chunks = pytest.importorskip("rerun.chunk", reason="rerun-sdk with its chunk readers (0.41) is not installed")
@@ -21,15 +20,13 @@ ROWS = 20
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two episodes of pictures and joints: Rerun's importer cannot read nested arrays (windows, taxels)."""
-    text = [line for line in small_contract().text.splitlines() if WRENCH not in line and TAXELS not in line]
+    """Two episodes of every kind of stream: pictures, joints, windows and taxels."""
     folder = tmp_path_factory.mktemp("rerun") / "set"
-    with DatasetWriter(folder, parse_contract("\n".join(text), "flat.yaml")) as writer:
+    with DatasetWriter(folder, small_contract()) as writer:
         for _ in range(2):
             writer.start_episode("do it")
             for k in range(ROWS):
-                values = {key: value for key, value in row(k).items() if key not in (WRENCH, TAXELS)}
-                writer.add_frame(values | {"sync.age": np.zeros(2), "sync.stamp": np.zeros(2)})
+                writer.add_frame(row(k))
             writer.add_note("look here", 0.5)
             writer.save_episode()
     return folder
@@ -70,8 +67,9 @@ def test_reruns_lerobot_importer_opens_a_dataset_of_ours(root: Path) -> None:
         pytest.skip("this rerun-sdk has no LeRobotReader")
     found = experimental.LeRobotReader(root).stream(1).to_chunks()
     data = Dataset(root)
-    for key in ("observation.state", "action"):
+    for key in ("observation.state", WRENCH, TAXELS, "action"):
         frames, values = columns(found, f"/{key}", "Scalars:scalars")
-        assert frames.tolist() == list(range(ROWS)) and np.array_equal(values, data.column(key, 1)), key
+        want = data.column(key, 1).reshape(ROWS, -1)
+        assert frames.tolist() == list(range(ROWS)) and np.array_equal(values, want), key
     pictures = [one.to_record_batch() for one in found if one.entity_path == f"/{FRONT}" and not one.is_static]
     assert {frame for batch in pictures for frame in batch["frame_index"].to_pylist()} == set(range(ROWS))

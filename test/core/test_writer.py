@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -14,6 +16,7 @@ from recordings import FRONT, WRENCH, number_of, record, row, small_contract
 
 from vla_ros.contract import parse_contract
 from vla_ros.data import Dataset, DatasetWriter, VideoSettings
+from vla_ros.data.features import Feature, dataset_features
 from vla_ros.data.video import VideoEncoder, available
 from vla_ros.errors import DatasetError
 
@@ -38,7 +41,9 @@ def test_info_describes_the_dataset_as_lerobot_v3_does(root: Path) -> None:
     assert all("/" not in key for key in features)
     assert features["timestamp"] == {"dtype": "float32", "shape": [1], "names": None}
     assert features["task_index"] == {"dtype": "int64", "shape": [1], "names": None}
-    assert features[WRENCH]["shape"] == [4, 6]
+    axes = ["fx", "fy", "fz", "tx", "ty", "tz"]
+    window = {"dtype": "float32", "shape": [24], "names": None, "info": {"array.shape": [4, 6], "array.names": axes}}
+    assert features[WRENCH] == window
     assert features["action"] == {"dtype": "float32", "shape": [2], "names": ["a.pos", "b.pos"]}
     video = features[FRONT]
     assert video["dtype"] == "video" and video["names"] == ["height", "width", "channels"]
@@ -60,12 +65,12 @@ def test_data_tables_have_the_columns_and_types_of_the_features(root: Path) -> N
     assert FRONT not in types
     assert types["timestamp"] == pa.float32() and types["index"] == pa.int64() and types["success"] == pa.bool_()
     assert types["action"] == pa.list_(pa.float32(), 2) and types["sync.stamp"] == pa.list_(pa.int64(), 4)
-    assert types[WRENCH] == pa.list_(pa.list_(pa.float32()))
+    assert types[WRENCH] == pa.list_(pa.float32(), 24)
     assert table["index"].to_pylist() == list(range(10, 17))
     assert table["frame_index"].to_pylist() == list(range(7))
     assert set(table["episode_index"].to_pylist()) == {1} and set(table["task_index"].to_pylist()) == {1}
     assert np.allclose(table["timestamp"].to_numpy(), np.arange(7) / 30, atol=1e-6)
-    assert np.array_equal(np.array(table[WRENCH].to_pylist())[3], row(3)[WRENCH])
+    assert np.array_equal(np.array(table[WRENCH].to_pylist())[3], np.ravel(row(3)[WRENCH]))
 
 
 def test_episode_metadata_is_complete_contiguous_and_of_one_schema(root: Path) -> None:
@@ -97,7 +102,7 @@ def test_stats_of_the_dataset_are_those_of_all_its_rows(root: Path) -> None:
     assert stats["observation.state"]["mean"] == pytest.approx([rows.mean(), -rows.mean()])
     assert stats["observation.state"]["std"] == pytest.approx([rows.std(), rows.std()])
     assert stats["observation.state"]["min"] == [0, -11] and stats["observation.state"]["count"] == [29]
-    assert np.shape(stats[WRENCH]["mean"]) == (6,)
+    assert np.shape(stats[WRENCH]["mean"]) == (24,)
     assert np.shape(stats[FRONT]["q99"]) == (3, 1, 1) and 0 < stats[FRONT]["mean"][0][0][0] < 1
 
 
@@ -120,6 +125,32 @@ def test_appending_goes_on_where_the_dataset_ended(tmp_path: Path) -> None:
     data = Dataset(tmp_path / "set")
     assert [e.from_index for e in data.episodes] == [0, 5] and data.tasks == ["red", "blue"]
     assert data.stats["action"]["count"] == [11]
+
+
+def test_a_dataset_with_nested_arrays_is_read_and_continued_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nested(*arguments: Any) -> dict[str, Feature]:
+        features = dataset_features(*arguments)
+        return features | {WRENCH: replace(features[WRENCH], info={})}
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vla_ros.data.writer.dataset_features", nested)
+        record(tmp_path / "set", (5,), tasks=("red",))
+    record(tmp_path / "set", (6,), tasks=("blue",))
+
+    data = Dataset(tmp_path / "set")
+    assert data.features[WRENCH].stored_shape == (4, 6)
+    assert np.array_equal(data.column(WRENCH, 1)[3], row(3)[WRENCH])
+    for file in sorted((tmp_path / "set/data/chunk-000").iterdir()):
+        assert pq.read_schema(file).field(WRENCH).type == pa.list_(pa.list_(pa.float32()))
+    assert np.shape(data.stats[WRENCH]["mean"]) == (6,) and data.stats[WRENCH]["count"] == [11]
+
+
+def test_an_array_whose_shape_does_not_fit_what_is_stored_is_refused() -> None:
+    stored = {"dtype": "float32", "shape": [24], "names": None, "info": {"array.shape": [5, 6], "array.names": None}}
+    with pytest.raises(DatasetError, match=r"feature 'w' of meta/info.json is malformed: .*\[5, 6\] of \[24\] values"):
+        Feature.from_json("w", stored)
 
 
 def test_a_dataset_of_another_contract_is_refused_by_naming_the_difference(tmp_path: Path) -> None:

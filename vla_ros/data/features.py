@@ -7,14 +7,19 @@ Beside the contract's streams and the action a dataset carries, under keys that 
 - ``sync.stamp`` int64 [S]: capture time of that sample [ns] (text streams have no row of their own in
   either);
 - ``intervention`` bool: a person corrected the arm in this row; ``success`` bool: the episode's outcome.
+
+Arrays of more than one axis (windows, taxels) are stored flat, C order, since readers such as Rerun's know no nested
+lists; ``info`` of ``meta/info.json`` keeps their ``array.shape`` and the ``array.names`` of the last axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
+import numpy.typing as npt
 import pyarrow as pa
 
 from vla_ros.contract import Contract, StreamSpec
@@ -26,12 +31,16 @@ STAMP = "sync.stamp"
 SUCCESS = "success"
 INTERVENTION = "intervention"
 STATS = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
+ARRAY_SHAPE, ARRAY_NAMES = "array.shape", "array.names"
 WRENCH_NAMES = ("fx", "fy", "fz", "tx", "ty", "tz")
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One column: dtype (a numpy name or ``video``), shape of one row's value, names of its last axis."""
+    """One column: dtype (a numpy name or ``video``), shape of one row's value, names of its last axis.
+
+    info: what the dataset says of a video's encoding, or of an array that is stored flat.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -48,26 +57,40 @@ class Feature:
         """True for a video of depth."""
         return self.is_video and bool(self.info.get("is_depth_map") or self.info.get("video.is_depth_map"))
 
+    @property
+    def is_flat(self) -> bool:
+        """True for an array that is stored as one vector."""
+        return ARRAY_SHAPE in self.info
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape of one row's value in the data table and in its statistics."""
+        return (prod(self.shape),) if self.is_flat else self.shape
+
+    def stored(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return rows [N, *shape] as the data table has them: [N, prod(shape)] if they are stored flat."""
+        return values.reshape(len(values), -1) if self.is_flat else values
+
     def to_json(self) -> dict[str, Any]:
         """Return the feature as ``meta/info.json`` writes it."""
-        names = list(self.names) if self.names is not None else None
-        out: dict[str, Any] = {"dtype": self.dtype, "shape": list(self.shape), "names": names}
+        names = list(self.names) if self.names is not None and not self.is_flat else None
+        out: dict[str, Any] = {"dtype": self.dtype, "shape": list(self.stored_shape), "names": names}
         return out | ({"info": dict(self.info)} if self.info else {})
 
     @classmethod
     def from_json(cls, key: str, data: Mapping[str, Any]) -> Feature:
         """Read a feature of ``meta/info.json``; names may be null, a list, or a mapping of lists."""
         try:
-            names = data.get("names")
+            info = dict(data.get("info") or {})
+            names = info[ARRAY_NAMES] if ARRAY_SHAPE in info else data.get("names")
             if isinstance(names, Mapping):
                 names = [name for group in names.values() for name in group]
             shape = tuple(int(size) for size in data["shape"])
-            return cls(
-                str(data["dtype"]),
-                shape,
-                tuple(map(str, names)) if names else None,
-                dict(data.get("info") or {}),
-            )
+            if ARRAY_SHAPE in info:
+                stored, shape = shape, tuple(int(size) for size in info[ARRAY_SHAPE])
+                if stored != (prod(shape),):
+                    raise ValueError(f"{ARRAY_SHAPE} {list(shape)} of {list(stored)} values")
+            return cls(str(data["dtype"]), shape, tuple(map(str, names)) if names else None, info)
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"feature '{key}' of meta/info.json is malformed: {error!r}") from None
 
@@ -128,7 +151,8 @@ def _stream_feature(stream: StreamSpec, contract: Contract, infos: Mapping[str, 
         )
     if stream.kind not in infos:
         names = {"joints": stream.names, "wrench": WRENCH_NAMES, "pose": POSE_AXES}.get(stream.kind)
-        return Feature("float32", stream.value_shape, names)
+        array = {ARRAY_SHAPE: list(stream.value_shape), ARRAY_NAMES: list(names) if names else None}
+        return Feature("float32", stream.value_shape, names, array if len(stream.value_shape) > 1 else {})
     height, width, channels = (*stream.shape, 1)[:3]
     info = {
         "is_depth_map": False,
@@ -148,12 +172,12 @@ def data_schema(features: Mapping[str, Feature]) -> pa.Schema:
 
 
 def arrow_type(feature: Feature) -> pa.DataType:
-    """Return a scalar for shape (1,), a fixed-size list for (n,), nested lists for 2-D to 5-D."""
+    """Return a scalar for shape (1,), a fixed-size list for (n,) and for what is stored flat, else nested lists."""
     scalar = pa.bool_() if feature.dtype == "bool" else pa.type_for_alias(feature.dtype)
     if feature.shape == (1,):
         return scalar
-    if len(feature.shape) == 1:
-        return pa.list_(scalar, feature.shape[0])
+    if len(feature.stored_shape) == 1:
+        return pa.list_(scalar, feature.stored_shape[0])
     nested = scalar
     for _ in feature.shape:
         nested = pa.list_(nested)

@@ -1,6 +1,6 @@
 """Statistics of a dataset as LeRobot defines them: per feature min, max, mean, std, count and five quantiles.
 
-They run over rows and over all axes but the last (vectors, windows) or per channel (images in [0, 1], shape
+They run over rows and over all axes but the last (an array that is stored flat has one) or per channel (images in [0, 1], shape
 [3, 1, 1]; depth in metres, shape [1, 1, 1]). Those of a whole dataset are put together from its episodes': mean and
 variance exactly, quantiles as the mean of the episodes' quantiles weighted by count, which is LeRobot's approximation.
 """

@@ -23,7 +23,7 @@ def to_arrow(values: npt.NDArray[Any], feature: Feature) -> pa.Array:
     flat = pa.array(np.ascontiguousarray(values, dtype=feature.dtype).reshape(-1))
     if feature.shape == (1,):
         return flat
-    if len(feature.shape) == 1:
+    if len(feature.stored_shape) == 1:
         return pa.FixedSizeListArray.from_arrays(flat, type=kind)
     nested = flat
     for size in reversed(feature.shape):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from vla_ros.contract import Contract, parse_contract
 from vla_ros.data import layout
 from vla_ros.data.episode import RunningEpisode
-from vla_ros.data.features import dataset_features, frames_per_second
+from vla_ros.data.features import Feature, dataset_features, frames_per_second
 from vla_ros.data.finished import FinishedEpisode
 from vla_ros.data.interrupted import set_aside
 from vla_ros.data.notes import Note, read_notes, write_notes
@@ -264,11 +265,14 @@ class DatasetWriter:
         version = self._info.get("codebase_version")
         if version != layout.CODEBASE_VERSION:
             differences.append(f"codebase_version {version}, want {layout.CODEBASE_VERSION}")
-        stored = self._info.get("features", {})
+        stored = {key: Feature.from_json(key, data) for key, data in self._info.get("features", {}).items()}
         for key, feature in self.features.items():
-            shape = stored.get(key, {}).get("shape")
+            have = stored.get(key)
+            shape = list(have.shape) if have else None
             if shape != list(feature.shape) and not differences:
                 differences.append(f"feature '{key}' has shape {shape}, want {list(feature.shape)}")
+            if have and feature.is_flat and not have.is_flat:  # a dataset from when arrays were stored nested
+                self.features[key] = replace(feature, info={})
         if differences:
             raise DatasetError(f"dataset '{self.root}' was recorded with another contract: {'; '.join(differences)}")
 

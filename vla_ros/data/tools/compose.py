@@ -109,7 +109,7 @@ def _essence(dataset: Dataset, key: str) -> str:
     if feature is None:
         return "absent"
     codec = [str(feature.info.get(name)) for name in ("video.codec", "video.pix_fmt", "is_depth_map")]
-    return " ".join([feature.dtype, str(list(feature.shape)), *(codec if feature.is_video else [])])
+    return " ".join([feature.dtype, str(list(feature.stored_shape)), *(codec if feature.is_video else [])])
 
 
 @dataclass

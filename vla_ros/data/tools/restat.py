@@ -27,7 +27,8 @@ COMPARED = tuple(name for name in STATS if name not in ("min", "max"))  # of pic
 def episode_stats(dataset: Dataset, index: int, video: bool) -> dict[str, Stats]:
     """Return an episode's statistics, computed from its rows and, with `video`, from its decoded frames."""
     rows = load_rows(dataset, dataset.episodes[index])
-    stats = {key: column_stats(values) for key, values in rows.columns.items() if values.dtype.kind in "biuf"}
+    columns = {key: dataset.features[key].stored(v) for key, v in rows.columns.items() if v.dtype.kind in "biuf"}
+    stats = {key: column_stats(values) for key, values in columns.items()}
     for camera in dataset.cameras if video else ():
         pictures = pictures_of(dataset.features[camera])
         counted = pictures.stats()
