@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
+from vla_ros.beat import next_question
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
 from vla_ros.errors import DeviceError
@@ -47,7 +48,7 @@ class HandDevice:
         except OSError as error:
             raise DeviceError(f"{self.path}: {error.strerror}{self.advice()}") from None
         self._meaning = self.meaning()
-        self._due = time.monotonic()
+        self._due = next_question(time.monotonic())
 
     def advice(self) -> str:
         """Return what to do when the file cannot be opened, with a leading '; '."""
@@ -55,7 +56,9 @@ class HandDevice:
 
     def read(self, timeout: float) -> Reading[TeleopSample] | None:
         """Return what is asked for, at its next due time."""
-        self._due = max(self._due + PERIOD, time.monotonic())
+        self._due += PERIOD
+        if (now := time.monotonic()) > self._due:
+            self._due = next_question(now)
         while (pause := self._due - time.monotonic()) > 0:
             try:
                 ready, _, _ = select.select([self._file], [], [], pause)

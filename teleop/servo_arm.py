@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from vla_ros.beat import next_question
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
 from vla_ros.errors import DeviceError
@@ -83,7 +84,9 @@ class ServoArm:
             return None
         if pause > 0:
             time.sleep(pause)
-        self._due = max(self._due + self._period, time.monotonic() - self._period)
+        self._due += self._period
+        if (now := time.monotonic()) > self._due + self._period:
+            self._due = next_question(now)
         ticks, alerts, failed, heard = self.bus.positions(self.servos)
         arrival = time.time_ns()
         self._watch_health(alerts, all_well=failed is None)
@@ -149,7 +152,7 @@ class ServoArm:
         self.bus.currents({joint.id: joint.direction * wanted.get(name, 0.0) for name, joint in turned.items()})
 
     def _reset(self) -> None:
-        self._due = time.monotonic()
+        self._due = next_question(time.monotonic())
         self._health_due, self._turn = self._due + HEALTH_PERIOD, 0
         self._flags: dict[int, list[str]] = {}
         self._lowest: dict[int, int] = {}

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,3 +148,11 @@ def machine() -> str:
     """Return one line that says what the figures were measured on."""
     python, load = platform.python_version(), os.getloadavg()[0]
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {python}, load {load:.1f}"
+
+
+def memory_of(pid: int, field: str) -> float:
+    """Return what Linux says of a process's memory [MB]: the field ``VmRSS`` (now) or ``VmHWM`` (at most)."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1000
+    return float("nan")

@@ -21,7 +21,7 @@ from vla_ros.data.pictures import pictures_of
 from vla_ros.data.video import decoded
 from vla_ros.errors import GraphError
 from vla_ros.ros import qos
-from vla_ros.ros.bench import machine, node_spun_aside
+from vla_ros.ros.bench import machine, memory_of, node_spun_aside
 from vla_ros.ros.bench_sensors import BITS, CAMERAS, PADS, PHASE, SECOND, WINDOW, contract, number_in, rates
 from vla_ros.ros.graph import NodeSpec
 from vla_ros.ros.up import Graph
@@ -97,7 +97,7 @@ def run(seconds: float, root: Path, codec: str = "libx264", slower: int = 1) -> 
         report.load, began = machine(), time.monotonic()
         answer = json.loads(_until_done(node, "save"))
         report.saving = time.monotonic() - began
-        report.memory = _peak_memory(graph.pid(RECORDER))
+        report.memory = memory_of(graph.pid(RECORDER), "VmHWM")
         report.stale, report.problem = answer["stale_rows"], answer["problem"]
     _check(Dataset(root), first, start, slower, report)
     return report
@@ -156,11 +156,3 @@ def _until_done(node: Any, command: str) -> str:
             said = str(answer.message)
             time.sleep(0.2)
     raise GraphError(f"/{RECORDER}/{command}: {said}")
-
-
-def _peak_memory(pid: int) -> float:
-    """Return the largest memory that a process has had [MB]."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1000
-    return float("nan")

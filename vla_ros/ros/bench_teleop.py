@@ -21,7 +21,7 @@ from vla_ros.emulators import make_emulator
 from vla_ros.emulators.servos import TICKS, ServoBusEmulator
 from vla_ros.errors import DeviceError, GraphError
 from vla_ros.ros import qos
-from vla_ros.ros.bench import machine, node_spun_aside
+from vla_ros.ros.bench import machine, memory_of, node_spun_aside
 from vla_ros.ros.convert import from_time
 from vla_ros.ros.graph import bring_up
 from vla_ros.ros.realtime import SWITCH_INTERVAL
@@ -31,6 +31,7 @@ from vla_ros.teleop.calibration import Calibration, ServoJoint
 MOTION = 0.5  # [Hz] of the leader
 TOGETHER = 4.0  # [s] in which leader and follower are led together
 DEADLINE = 60.0  # [s]
+WATCHED = ("teleop_node", "gate_node")  # whose memory is told
 WANTED_LATENCY, WANTED_ERROR = 8.0, 1.0  # [ms], [degrees]
 
 
@@ -58,14 +59,19 @@ def teleop(seconds: float = 20.0, device: str = "dynamixel", contract: str = "ta
             watcher.lead(graph.check)
             time.sleep(TOGETHER)
             watcher.clear()
-            time.sleep(seconds)
+            time.sleep(seconds / 4)
+            early = {name: memory_of(graph.pid(name), "VmRSS") for name in WATCHED}
+            time.sleep(3 * seconds / 4)
+            late = {name: memory_of(graph.pid(name), "VmRSS") for name in WATCHED}
             graph.check()
             print(
                 f"{device}, {len(names)} servos, read {watcher.rate(seconds):.0f} times a second, for {seconds:.0f} s"
             )
             to_chunk, to_command = watcher.latencies(list(emulator.answered))
-            print(f"servos' answer to chunk published:        {_told(to_chunk)} (want p99 {WANTED_LATENCY:g} ms)")
-            print(f"servos' answer to the command after that: {_told(to_command)}")
+            print(f"servos' answer to chunk published:        {_told(to_chunk)}")
+            print(f"servos' answer to the command after that: {_told(to_command)} (want p99 {WANTED_LATENCY:g} ms)")
+            grown = ", ".join(f"{name} {early[name]:.1f} to {late[name]:.1f} MB" for name in WATCHED)
+            print(f"memory after {seconds / 4:.0f} s and after {seconds:.0f} s: {grown}")
             turning = [name for name in names if joints[name].ends is None]
             errors = watcher.errors(emulator, [joints[name] for name in turning], turning)
             worst = turning[int(np.argmax(errors))]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_ros.action import NANOSECONDS
+from vla_ros.beat import next_tick
 
 FIFO_PRIORITY = 20
 NICE = -11
@@ -99,8 +100,8 @@ def period_report(periods: np.ndarray, nominal: float, missed: int = 0) -> Perio
 
 
 class PeriodicThread:
-    """Calls `work(deadline)` every `period` seconds on absolute deadlines [ns, monotonic]; missed ones are
-    skipped.
+    """Calls `work(deadline)` every `period` seconds on absolute deadlines [ns, monotonic], multiples of the period (see
+    `vla_ros.beat`); missed ones are skipped.
 
     An exception in `work` ends the process by `failed`, since an arm without its gate must not go unnoticed.
     """
@@ -122,7 +123,7 @@ class PeriodicThread:
         self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
-        deadline = time.monotonic_ns() + self._period
+        deadline = next_tick(time.monotonic_ns(), self._period)
         try:
             while not self._stop.is_set():
                 time.sleep(max(0, deadline - time.monotonic_ns()) / NANOSECONDS)

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.action import ActionChunk
+from vla_ros.beat import GATE_PERIOD
 from vla_ros.chunking import make_executor
 from vla_ros.errors import ActionError, ObservationError, VlaRosError
 from vla_ros.gate import Gate
@@ -37,7 +38,6 @@ from vla_ros.ros.params import declare, declared_contract, declared_lockstep
 from vla_ros.ros.realtime import PeriodicThread, raise_priority
 
 SOURCES = ("policy", "teleop")
-PERIOD = 0.01  # [s] also the simulator's grid in lockstep
 REPORT_PERIOD = 0.2  # [s]
 REST_DEADLINE = 1.0  # [s] to come to rest before the node stops sending
 
@@ -62,12 +62,12 @@ class GateNode(ManagedNode):
         lockstep = declared_lockstep(self)
         what, limits = "[s] between a source's chunks, for lockstep", (1e-3, 10.0)
         source_period = declare(self, "source_period", 1.0 / contract.rate, what, limits, read_only=True)
-        self._gate = Gate(contract, Kinematics.of(contract), PERIOD, make_executor(executor), SOURCES)
+        self._gate = Gate(contract, Kinematics.of(contract), GATE_PERIOD, make_executor(executor), SOURCES)
         what = "a person who takes the clutch takes the arm from the policy, and gives it back by releasing"
         self._intervention = Intervention() if declare(self, "intervention", False, what, read_only=True) else None
         if lockstep:
             watched = {"teleop": 1.0 / contract.rate} if self._intervention is not None else {}
-            self._pacer = LockstepPacer(PERIOD, source_period, contract.limits.wrench is not None, watched)
+            self._pacer = LockstepPacer(GATE_PERIOD, source_period, contract.limits.wrench is not None, watched)
         self._create_outputs(lockstep)
         self._create_inputs(lockstep)
         source = declare(self, "source", "", f"whose chunks are followed: '' for none, {', '.join(SOURCES)}")
@@ -108,8 +108,8 @@ class GateNode(ManagedNode):
                 self._gate.reset()
             self._continue_lockstep()
         if self._pacer is None:
-            self.get_logger().info(f"gate at {1.0 / PERIOD:.0f} Hz with {self._scheduling}")
-            self._thread = PeriodicThread(PERIOD, self._tick, lambda error: die(self.get_name(), error))
+            self.get_logger().info(f"gate at {1.0 / GATE_PERIOD:.0f} Hz with {self._scheduling}")
+            self._thread = PeriodicThread(GATE_PERIOD, self._tick, lambda error: die(self.get_name(), error))
             self._report.statistics = self._thread.statistics
             self._thread.start()
 
