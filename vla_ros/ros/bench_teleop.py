@@ -72,6 +72,9 @@ def teleop(seconds: float = 20.0, device: str = "dynamixel", contract: str = "ta
             print(f"servos' answer to the command after that: {_told(to_command)} (want p99 {WANTED_LATENCY:g} ms)")
             grown = ", ".join(f"{name} {early[name]:.1f} to {late[name]:.1f} MB" for name in WATCHED)
             print(f"memory after {seconds / 4:.0f} s and after {seconds:.0f} s: {grown}")
+            if stopped := [line for line in graph.log("gate_node").splitlines() if "estop: " in line]:
+                reason = stopped[-1].partition("estop: ")[2]
+                raise GraphError(f"the gate stopped the arm, so that it followed no longer: {reason}")
             turning = [name for name in names if joints[name].ends is None]
             errors = watcher.errors(emulator, [joints[name] for name in turning], turning)
             worst = turning[int(np.argmax(errors))]
