@@ -46,9 +46,8 @@ class FinishedEpisode:
         task_index: the number of each instruction. Returns the episode's statistics by feature.
         """
         columns = self._all_columns(index, first_row, success, task_index)
-        stats = {key: column_stats(self.features[key].stored(values)) for key, values in columns.items()} | dict(
-            self.video_stats
-        )
+        stats = {key: column_stats(self.features[key].stored(values)) for key, values in columns.items()}
+        stats |= self.video_stats
         schema = data_schema(self.features)
         arrays = [to_arrow(columns[key], self.features[key]) for key in schema.names]
         write_table(pa.Table.from_arrays(arrays, schema=schema), self.tree / layout.data_file(index))

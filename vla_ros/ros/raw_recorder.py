@@ -44,10 +44,10 @@ class RawRecorder:
         simulated = bool(node.get_parameter("use_sim_time").value)
         profiles = {s.topic: stream_profile(s, simulated, lockstep) for s in contract.observation.values()}
         profiles[GATE_TOPIC] = qos.exchanged(100, lockstep)
-        self._subscriptions = {
-            topic: node.create_subscription(class_of(name), topic, self._receiver(topic), profiles[topic], raw=True)
+        self._subscriptions = [
+            node.create_subscription(class_of(name), topic, self._receiver(topic), profiles[topic], raw=True)
             for topic, name in self._types.items()
-        }
+        ]
         RawFile.require()
 
     def start(self, episode: int, event: EpisodeEvent) -> None:
@@ -97,14 +97,13 @@ class RawRecorder:
             file.abandon()
 
     def _take_waiting(self) -> None:
-        for topic, subscription in self._subscriptions.items():
-            receive = self._receiver(topic)
+        for subscription in self._subscriptions:
             for _ in range(MOST_WAITING):  # a publisher faster than this loop cannot hold it up
                 with subscription.handle:
                     taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
                 if taken is None:
                     break
-                receive(taken[0])
+                subscription.callback(taken[0])
 
     def _write(self, topic: str, now: int, data: bytes) -> None:
         if self._file is None or self._failed:
