@@ -138,11 +138,11 @@ def ablation(
     output: Annotated[
         Path | None, typer.Option(help="folder for demonstrations, checkpoints, reports; what is there is used")
     ] = None,
-    demonstrations: Annotated[int, typer.Option(help="of the scripted operator")] = 200,
+    demonstrations: Annotated[int, typer.Option(help="of the scripted operator")] = 300,
     trials: Annotated[int, typer.Option(help="in lockstep, for each of the two policies")] = 100,
     policy: Annotated[str, typer.Option(help="name under config/policies, or a file")] = "act_felt",
     steps: Annotated[int | None, typer.Option(help="optimiser steps; default: the policy file's")] = None,
-    horizon: Annotated[int, typer.Option(help="grid steps between two inferences")] = 16,
+    horizon: Annotated[int, typer.Option(help="grid steps between two inferences")] = 24,
     seed: Annotated[int, typer.Option(help="of the first demonstration, and of the weights")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, ...")] = "auto",
 ) -> None:

@@ -33,11 +33,11 @@ class Ablation:
 
     task: str
     output: Path
-    demonstrations: int = 200
+    demonstrations: int = 300
     trials: int = 100
     policy: str = "act_felt"
     steps: int | None = None
-    horizon: int = 16
+    horizon: int = 24
     seed: int = 0
     device: str = "auto"
     contract: str = "tabletop_arm"

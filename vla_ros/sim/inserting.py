@@ -1,8 +1,9 @@
 """How the scripted operator puts a peg into a hole that it cannot see exactly.
 
-It goes to the middle of the window in which the hole lies, as who only sees that, rests the peg on the board, and slides it where
-the contact tells: the board pushes up on the side of the peg that is not yet over the hole. It knows where the hole is, but
-a first slide is inexact too, and what it does on the board follows from what can be felt there.
+It goes to the middle of the window in which the hole lies, as who only sees that, and rests the peg on the slope around the
+hole, pressing a little. The slope that carries it pushes the wrist towards the hole, and the deeper the peg rests, the less far
+it is to go: it slides that way, and only that way; how far off it is along the other side is felt when that slope carries it.
+It knows where the hole is, but does nothing on the board that cannot be felt there.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ NEEDED = (PEG, BOARD, WINDOW)  # the objects that it must see
 
 GRASP_Z = 0.035  # [m] of the tip over the peg's lower end
 ABOVE, PRESS, DEEP = 0.012, 0.0015, DEPTH + 0.005  # [m] over the board's top; below what it rests on; below the top
+FIRM = 0.001  # [m] the tip is wanted so much lower than it rests: some 10 N, of which the slope turns a part aside
 MISS = 0.002  # [m] how far from the middle of the window, along each side, the peg comes down at most
-ALIGNED = 0.0012  # [m] from the hole's centre: the slope brings the peg in
-# [s]; a policy is asked twice a second: it must meet what is felt at rest
-FEEL_TIME, TOUCH_TIME, SLIDE_TIME = 0.4, 0.4, 0.3
+BOTH = 0.85  # a peg that is off nearly as far along the other side, so much of it, rests on both slopes
+INEXACT = 0.2  # of a slide
+DROPPED = 0.0005  # [m] below the slope's lower end: over the hole
+# [s]; the shorter the rest, the sooner a policy moves that waits as long as the operator on average
+TOUCH_TIME, FIRM_TIME, FEEL_TIME, SLIDE_TIME = 0.4, 0.2, 0.2, 0.3
 CLOSED = 0.0
 
 
@@ -43,15 +47,20 @@ def insert(operator: ScriptedOperator) -> Script:
     operator.phase = "touch"
     yield from operator.go(_over_hole(operator, _rest(miss) - PRESS, miss), until=1.0, slowly=TOUCH_TIME)
     while not _in(operator):
-        operator.phase = "feel"
-        yield from operator.wait(FEEL_TIME)
         if _over(operator):
             operator.phase = "push"
             yield from operator.go(_corrected(operator, -DEEP, np.zeros(2)), until=1.0, slowly=TOUCH_TIME)
-        else:
-            operator.phase = "slide"
-            miss = miss * operator.rng.uniform(-0.3, 0.4)
-            yield from operator.go(_corrected(operator, _rest(miss) - PRESS, miss), until=1.0, slowly=SLIDE_TIME)
+            continue
+        operator.phase = "feel"
+        goal = operator.tip.goal
+        goal[2] = operator.measured_tip()[2] - FIRM
+        yield from operator.go(goal, until=1.0, slowly=FIRM_TIME)
+        yield from operator.wait(FEEL_TIME)
+        operator.phase = "slide"
+        miss = operator.objects[PEG][:2] - operator.objects[BOARD][:2]
+        felt = np.abs(miss) > BOTH * np.abs(miss).max()
+        miss = np.where(felt, operator.perturbation * operator.rng.uniform(-INEXACT, INEXACT) * miss, miss)
+        yield from operator.go(_corrected(operator, _rest(miss) - PRESS, miss), until=1.0, slowly=SLIDE_TIME)
     operator.phase = "finished"
 
 
@@ -79,9 +88,8 @@ def _corrected(operator: ScriptedOperator, height: float, miss: npt.NDArray[np.f
 
 
 def _over(operator: ScriptedOperator) -> bool:
-    """True when the peg is over the hole, not over its sloping edge."""
-    offset = operator.objects[PEG][:2] - operator.objects[BOARD][:2]
-    return bool(np.abs(offset).max() < ALIGNED)
+    """True when the peg has dropped off the slope."""
+    return bool(depth(operator.objects[PEG], operator.objects[BOARD]) > COUNTERSINK[1] + DROPPED)
 
 
 def _in(operator: ScriptedOperator) -> bool:

@@ -1,8 +1,8 @@
 """How the scripted operator weighs two cubes by hand.
 
-It takes the cube on the left, lifts it a little and feels its weight: a light one goes on up, a heavy one is put aside on
-the plate for the other one. It knows which cube is which, but does nothing that differs before the cube is off the table,
-so who learns from it can know as much from the wrist's wrench. A cube on the plate tells that the other one is wanted.
+It takes the cube on the left, lifts it a little and feels its weight: a light one goes on up, a heavy one is put aside into
+the bin for the other one. It knows which cube is which, but does nothing that differs before the cube is off the table,
+so who learns from it can know as much from the wrist's wrench. A cube alone on the table is the light one.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from vla_ros.sim.tasks.weigh import HEAVY, LIGHT, PLATE, PLATE_RADIUS
+from vla_ros.sim.tasks.weigh import BIN, BIN_HALF, HEAVY, LIGHT
 
 if TYPE_CHECKING:
     from vla_ros.sim.operator import ScriptedOperator
 
 Script = Iterator[None]
-NEEDED = (LIGHT, HEAVY, PLATE)  # the objects that it must see
+NEEDED = (LIGHT, HEAVY, BIN)  # the objects that it must see
 
-# [m] of the tip, the cube 4 cm above the table; [s] of feeling there, which a policy that is asked twice a second must meet
-FEEL_Z, FEEL_TIME = 0.06, 0.4
+# [m] of the tip, the cube 4 cm above the table; [s] of feeling there; the shorter, the sooner a policy moves that waits as long
+# as the operator on average
+FEEL_Z, FEEL_TIME = 0.06, 0.2
 INEXACT = 0.5  # a light cube turns to the fingers that close askew, a heavy one less: that would be seen
-ASIDE_Z, HIGH_Z, CLEAR_Z = 0.025, 0.22, 0.13  # [m] of the tip
+OVER_Z, ASIDE_Z, HIGH_Z, CLEAR_Z = 0.165, 0.145, 0.27, 0.185  # [m] of the tip
 
 
 def weigh(operator: ScriptedOperator) -> Script:
@@ -50,8 +51,9 @@ def weigh(operator: ScriptedOperator) -> Script:
 
 def _put_aside(operator: ScriptedOperator) -> Script:
     operator.phase = "aside"
-    yield from operator.go(_over_plate(operator, FEEL_Z))
-    yield from operator.go(_over_plate(operator, ASIDE_Z))
+    yield from operator.go(operator.straight_up(OVER_Z))
+    yield from operator.go(_over_bin(operator, OVER_Z))
+    yield from operator.go(_over_bin(operator, ASIDE_Z))
     yield from operator.arrive()
     operator.phase = "release"
     operator.move_fingers(0.04)
@@ -60,11 +62,11 @@ def _put_aside(operator: ScriptedOperator) -> Script:
     yield from operator.go(operator.straight_up(CLEAR_Z))
 
 
-def _over_plate(operator: ScriptedOperator, height: float) -> npt.NDArray[np.float64]:
-    x, y = operator.objects[PLATE][:2]
+def _over_bin(operator: ScriptedOperator, height: float) -> npt.NDArray[np.float64]:
+    x, y = operator.objects[BIN][:2]
     return np.array([x, y, height, 0.0, 0.0, 0.0])
 
 
 def _aside(operator: ScriptedOperator, name: str) -> bool:
-    offset = operator.objects[name][:2] - operator.objects[PLATE][:2]
-    return bool(np.linalg.norm(offset) < PLATE_RADIUS + 0.02)
+    offset = operator.objects[name][:2] - operator.objects[BIN][:2]
+    return bool(np.linalg.norm(offset) < BIN_HALF)

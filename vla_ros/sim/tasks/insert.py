@@ -40,7 +40,7 @@ class Insert:
     """
 
     name = "insert"
-    time_limit = 8.0
+    time_limit = 10.0
     hold = 0.2
 
     def build(self, spec: Any) -> None:

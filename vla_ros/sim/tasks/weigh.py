@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from vla_ros.errors import SimulationError
-from vla_ros.sim.scene import add_cube, add_disc
+from vla_ros.sim.scene import add_bin, add_cube
 from vla_ros.sim.tasks.base import Scene, Verdict, View, flat_pose, start_offset
 
-LIGHT, HEAVY, PLATE = "light_cube", "heavy_cube", "plate"
+LIGHT, HEAVY, BIN = "light_cube", "heavy_cube", "bin"
 MASS = {LIGHT: 0.05, HEAVY: 0.70}  # [kg]
 SLIPPERY = 0.05  # friction of cube and table: fingers that push one aside do not tell its weight
 CUBE = 0.04  # [m]
 FRONT = (0.30, 0.42)  # [m] x of the cubes' centres in base_link
 SIDE = (0.04, 0.12)  # [m] |y|: one cube left of the middle, one right
 MAX_YAW = 0.25  # [rad]
-PLATE_POSITION, PLATE_RADIUS = (0.36, 0.26), 0.055  # [m] where a cube that is too heavy is put aside
-HIGH, TOO_HIGH = 0.14, 0.12  # [m] the light cube's centre is at least so high; the heavy one at most
+BIN_POSITION = (0.22, 0.28)  # [m] where a cube that is too heavy is put aside
+BIN_HALF, BIN_HEIGHT = 0.040, 0.115  # [m] inner half width, height of the walls: a cube in it is hidden from the front
+HIGH, TOO_HIGH = 0.22, 0.20  # [m] the light cube's centre is at least so high; the heavy one at most
 WORDS = {"light", "lighter", "lightest"}
 PHRASES = (
     "lift the lighter cube",
@@ -33,22 +34,22 @@ PHRASES = (
 
 
 class Weigh:
-    """Two cubes of one look and a plate; success when the light cube is held high, failure when the heavy one is.
+    """Two cubes of one look and a bin; success when the light cube is held high, failure when the heavy one is.
 
-    A cube may be lifted a little to feel its weight: 12 cm are too much for the heavy one.
+    A cube may be lifted a little to feel its weight: 20 cm are too much for the heavy one.
     """
 
     name = "weigh"
-    time_limit = 12.0
+    time_limit = 16.0
     hold = 0.2
 
     def build(self, spec: Any) -> None:
-        """Add the two cubes, which differ in mass alone, and the plate."""
+        """Add the two cubes, which differ in mass alone, and the bin."""
         for name, mass in MASS.items():
             add_cube(spec, name, "blue", CUBE, mass)
             geom = spec.geom(name)
             geom.friction, geom.priority = (SLIPPERY, 0.01, 0.0001), 1  # the pads, of the same priority, keep theirs
-        add_disc(spec, PLATE, "green", PLATE_RADIUS)
+        add_bin(spec, BIN, BIN_HALF, BIN_HEIGHT)
 
     def draw(self, rng: np.random.Generator, seed: int, arm_joints: int) -> Scene:
         """Draw positions, which cube is the light one, phrase and start pose."""
@@ -57,7 +58,7 @@ class Weigh:
             name: flat_pose(rng.uniform(*FRONT), side * rng.uniform(*SIDE), CUBE / 2, rng.uniform(-MAX_YAW, MAX_YAW))
             for name, side in zip(MASS, sides, strict=True)
         }
-        objects[PLATE] = flat_pose(*PLATE_POSITION, 0.0)
+        objects[BIN] = flat_pose(*BIN_POSITION, 0.0)
         instruction = str(rng.choice(PHRASES))
         return Scene(self.name, seed, instruction, LIGHT, objects, start_offset(rng, arm_joints))
 
