@@ -10,7 +10,7 @@ from vla_ros.contract import load_contract
 from vla_ros.paths import share_path
 from vla_ros.robot import load_urdf
 from vla_ros.ros.environment import graph_environment, package_installed
-from vla_ros.ros.graph import NodeSpec, bring_up
+from vla_ros.ros.graph import HAND, NodeSpec, bring_up, hand_parameters
 
 ARGUMENTS = {
     "contract": ("tabletop_arm", "contract file, or its name in config/contracts"),
@@ -23,11 +23,7 @@ ARGUMENTS = {
     "checkpoint": ("", "folder of the policy to run; empty: no policy_node"),
     "device": ("cpu", "torch device of the policy"),
     "teleop": ("", "teleoperation device (scripted); empty: no teleop_node"),
-    "mode": ("lead", "how a leader's joints are tied on engaging its clutch: lead, relative"),
-    "scale": ("1.0", "arm's motion for the hand's, of poses and relative joints"),
-    "leader_urdf": ("", "URDF of a leader whose joints are not the follower's"),
-    "leader_tip": ("tool0", "its tip link"),
-    "arm_joints": ("", "SHOULDER,ELBOW,WRIST: the robot's joints there, for follow=arm; empty: by their number"),
+    **HAND,
     "intervention": ("false", "true: taking the clutch takes the arm from the policy"),
     "record": ("", "folder of the dataset to record; empty: no recorder_node"),
     "raw": ("false", "with `record`: every message too, in an MCAP file beside each episode"),
@@ -53,10 +49,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     hardware, controllers = given.pop("hardware"), given.pop("controllers")
     for name in ("checkpoint", "teleop", "record"):
         given[name] = given[name] or None
-    hand = {name: given.pop(name) for name in ("mode", "leader_urdf", "leader_tip", "arm_joints")}
-    hand["scale"] = float(given.pop("scale"))
-    given["seed"] = int(given["seed"])
-    given |= {"sim": sim, "lockstep": lockstep, "raw": raw, "intervention": intervention}
+    hand = hand_parameters({name: given.pop(name) for name in HAND})
+    given |= {"sim": sim, "lockstep": lockstep, "raw": raw, "intervention": intervention, "seed": int(given["seed"])}
     specs = bring_up(teleop_parameters=hand, **given)
     urdf = load_urdf(load_contract(given["contract"]).urdf, hardware=hardware)
     robot = {"robot_description": ParameterValue(urdf, value_type=str), "use_sim_time": lockstep}

@@ -5,14 +5,11 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import ThisLaunchFileDir
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from vla_ros.ros.graph import HAND
 
 ARGUMENTS = {
     "device": (None, "address of the device, such as dynamixel:///dev/ttyUSB0?calibration=leader.yaml"),
-    "mode": ("lead", "how joints are tied on engaging the clutch: lead, relative"),
-    "scale": ("1.0", "arm's motion for the hand's, of poses and relative joints"),
-    "leader_urdf": ("", "URDF of a leader whose joints are not the follower's"),
-    "leader_tip": ("tool0", "its tip link"),
-    "arm_joints": ("", "SHOULDER,ELBOW,WRIST: the robot's joints there, for follow=arm; empty: by their number"),
+    **HAND,
     "checkpoint": ("", "folder of a policy that has the arm until the clutch is taken; empty: none"),
     "contract": ("tabletop_arm", "contract file, or its name in config/contracts"),
     "sim": ("true", "true: the embedded MuJoCo arm; false: ros2_control on `hardware`"),

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from vla_ros.cli import app
 from vla_ros.errors import GraphError
-from vla_ros.ros.graph import bring_up
+from vla_ros.ros.graph import HAND, bring_up, hand_parameters
 from vla_ros.ros.up import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,7 +72,7 @@ def test_graph_and_up_import_without_ros():
 
 def test_the_launch_file_is_one_short_list_of_described_arguments():
     text = LAUNCH.read_text()
-    assert len(text.splitlines()) < 90
+    assert len(text.splitlines()) < 80
     tree = ast.parse(text)
     imported = {
         node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
@@ -109,6 +109,17 @@ def test_the_launch_file_of_teleoperation_hands_on_what_the_other_one_takes():
         return [ast.literal_eval(key) for key in named.keys if key is not None]
 
     teleop = arguments(ROOT / "launch" / "teleop.launch.py")
-    hand = {"mode", "scale", "leader_urdf", "leader_tip", "arm_joints"}  # parameters of teleop_node
-    assert {"device", "checkpoint", "record", *hand} <= set(teleop)
+    assert {"device", "checkpoint", "record"} <= set(teleop)
     assert {"teleop", "source", "intervention", *teleop} <= set(arguments(LAUNCH))
+    for file in (LAUNCH, ROOT / "launch" / "teleop.launch.py"):
+        assert "    **HAND,\n" in file.read_text()
+
+
+def test_what_a_launch_file_is_told_of_the_hand_reaches_teleop_node():
+    told = {name: default for name, (default, _) in HAND.items()} | {"scale": "0.5", "arm_joints": "a,b,c"}
+    node = next(
+        n for n in bring_up(teleop="scripted", teleop_parameters=hand_parameters(told)) if n.name == "teleop_node"
+    )
+    assert (node.parameters["scale"], node.parameters["arm_joints"], node.parameters["mode"]) == (0.5, "a,b,c", "lead")
+    with pytest.raises(GraphError, match="scale is 'twice', want a number"):
+        hand_parameters(told | {"scale": "twice"})

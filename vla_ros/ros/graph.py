@@ -17,6 +17,14 @@ STEPS = 24
 
 Value = bool | int | float | str  # of a ROS parameter
 
+HAND = {  # what the launch files hand on to teleop_node: default and description by parameter
+    "mode": ("lead", "how a leader's joints are tied on engaging its clutch: lead, relative"),
+    "scale": ("1.0", "arm's motion for the hand's, of poses and relative joints"),
+    "leader_urdf": ("", "URDF of a leader whose joints are not the follower's"),
+    "leader_tip": ("tool0", "its tip link"),
+    "arm_joints": ("", "SHOULDER,ELBOW,WRIST: the robot's joints there, for follow=arm; empty: by their number"),
+}
+
 
 @dataclass(frozen=True)
 class NodeSpec:
@@ -99,6 +107,15 @@ def bring_up(
         words: dict[str, Value] = {} if sim or not instruction else {"instruction": instruction}
         nodes.append(_node("policy_node", common | policy | words, nice=5))
     return [replace(node, nice=0) for node in nodes] if lockstep else nodes  # time waits: nobody need be urgent
+
+
+def hand_parameters(given: Mapping[str, str]) -> dict[str, Value]:
+    """Return teleop_node's parameters for the words that a launch file was given for each of HAND. Raises GraphError."""
+    try:
+        scale = float(given["scale"])
+    except ValueError:
+        raise GraphError(f"scale is '{given['scale']}', want a number") from None
+    return {**given, "scale": scale}
 
 
 def _node(name: str, parameters: dict[str, Value], nice: int = 0, required: bool = False) -> NodeSpec:
