@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,27 @@ HOME = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.03])
 
 
 class GateGraph:
-    """The gate, and what a robot's driver does: joint states and wrench at 100 Hz, following the commands."""
+    """The gate, and what a robot's driver does: joint states and wrench at 100 Hz, following the commands.
 
-    def __init__(self, ros: RosTest, contract: str | Path = "tabletop_arm", **parameters: Any) -> None:
+    beside: further nodes.
+    """
+
+    def __init__(
+        self,
+        ros: RosTest,
+        contract: str | Path = "tabletop_arm",
+        home: np.ndarray = HOME,
+        beside: Sequence[NodeSpec] = (),
+        **parameters: Any,
+    ) -> None:
         self.ros, self.contract = ros, load_contract(contract)
         self.names = list(self.contract.joint_names)
-        self.q, self.force, self.feed = HOME.copy(), 0.0, True
+        self.q, self.force, self.feed = home.copy(), 0.0, True
         self.commands: list[Any] = []
         self.statuses: list[DiagnosticStatus] = []
         self.sources: list[str] = []
-        self.graph = Graph(
-            [NodeSpec("gate_node", "vla_ros.ros.nodes.gate_node", {"contract": str(contract), **parameters})]
-        )
+        gate = NodeSpec("gate_node", "vla_ros.ros.nodes.gate_node", {"contract": str(contract), **parameters})
+        self.graph = Graph([gate, *beside])
         node, command = ros.node, self.contract.action.command
         profile = qos.exchanged(10, bool(parameters.get("lockstep")))
         self._joints = node.create_publisher(JointState, self.contract.state.topic, profile)

@@ -20,9 +20,9 @@ from vla_ros.drivers.address import Address
 from vla_ros.drivers.intrinsics import save_intrinsics
 from vla_ros.drivers.keypoints import KeypointTracker
 from vla_ros.drivers.realsense import RealSense
+from vla_ros.emulators.hand import SHOULDER
 from vla_ros.emulators.keypoints import FINGERS_UP, KeypointArmEmulator, KeypointEmulator
 from vla_ros.emulators.rendered_hand import HandRenderer, hand_points, looking, pinhole
-from vla_ros.emulators.rendered_person import SHOULDER
 from vla_ros.errors import DeviceError
 from vla_ros.keypoints.bench import Measured, measure
 from vla_ros.keypoints.models import HAND, POSE

@@ -18,6 +18,7 @@ from vla_ros.drivers import natnet_wire as wire
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.natnet import NatNet
 from vla_ros.drivers.tracked import Axes, Tracked
+from vla_ros.emulators.hand import LOWER, SHOULDER, UPPER
 from vla_ros.emulators.natnet import NatNetEmulator
 from vla_ros.errors import DeviceError
 from vla_ros.teleop.tracked_hand import TrackedHand
@@ -71,7 +72,7 @@ def test_the_driver_tells_where_the_rigid_bodies_were_when_the_cameras_saw_them(
     with running("tracker", bare(motive)) as device:
         reading = device.more()
         exposed = motive.frames[reading.sequence or -1]
-        assert set(reading.value.poses) == {"Hand", "Thumb", "Index"}
+        assert set(reading.value.poses) == {"Hand", "Thumb", "Index", "Elbow", "Shoulder"}
         assert same(reading.value.poses["Hand"], motive.hand.at(exposed))
         assert reading.flags == ()
         assert exposed <= device.stamps[-1], "only the way through the network is later"
@@ -105,7 +106,7 @@ def test_an_independent_client_sees_the_emulator_as_it_is(motive: NatNetEmulator
             return bool(frames and models)
 
         wait_until(heard, what="a frame and the models")
-    assert [body.name for body in models[0].rigid_bodies] == ["Hand", "Thumb", "Index"]
+    assert [body.name for body in models[0].rigid_bodies] == ["Hand", "Thumb", "Index", "Elbow", "Shoulder"]
     assert [marker.name for marker in models[0].rigid_bodies[0].markers] == ["Marker 1", "Marker 2", "Marker 3"]
     frame = frames[-1]
     body = frame.rigid_bodies[0]
@@ -160,19 +161,17 @@ def test_a_position_alone_is_followed_where_that_is_asked_for(motive: NatNetEmul
 
 
 def test_shoulder_and_elbow_are_told_where_the_arms_shape_is_followed(motive: NatNetEmulator) -> None:
-    """The emulated Motive has no such bodies: two of those that it has stand for them."""
-    address = Address.parse(f"{bare(motive)}?body=Hand&follow=arm&shoulder=Index&elbow=Thumb")
+    address = Address.parse(f"{bare(motive)}?body=Hand&follow=arm&shoulder=Shoulder&elbow=Elbow")
     hand = TrackedHand(NatNet(address_of_tracker(motive)), address)
     hand.open()
     try:
-        wait_until(lambda: hand.read(0.1) is not None, what="the hand")
-        seen = Tracked(
-            {name: np.array([k, 0.2, 0.3, 0, 0, 0, 1.0]) for k, name in enumerate(("Hand", "Thumb", "Index"))}
-        )
-        sample = hand.sample(seen, 5)
-        assert sample is not None and sample.arm is not None
-        assert sample.arm.tolist() == [[2.0, 0.2, 0.3], [1.0, 0.2, 0.3], [0.0, 0.2, 0.3]]
-        partly = hand.sample(Tracked({name: seen.poses[name] for name in ("Hand", "Thumb")}), 6)
+        sample = wait_until(lambda: hand.read(0.1), what="the hand")
+        assert sample.value.arm is not None and sample.value.pose is not None
+        shoulder, elbow, palm = sample.value.arm
+        assert shoulder == pytest.approx(SHOULDER, abs=1e-6)
+        assert [np.linalg.norm(elbow - end) for end in (shoulder, palm)] == pytest.approx([UPPER, LOWER], abs=1e-5)
+        seen = Tracked({name: np.array([0.1, 0.2, 0.3, 0, 0, 0, 1.0]) for name in ("Hand", "Elbow")})
+        partly = hand.sample(seen, 6)
         assert partly is not None and partly.pose is not None and partly.arm is None, "never a shape that is not seen"
     finally:
         hand.close()
@@ -187,7 +186,7 @@ def test_an_arm_of_which_too_little_is_tracked_is_refused(motive: NatNetEmulator
         TrackedHand(NatNet(address_of_tracker(motive)), address).open()
 
 
-@pytest.mark.parametrize("options, words", [("body=Foot", "Foot.*Hand, Index, Thumb"), ("", "Say body= one of Hand")])
+@pytest.mark.parametrize("options, words", [("body=Foot", "Foot.*Elbow, Hand, Index"), ("", "Say body= one of ")])
 def test_a_hand_that_motive_does_not_know_is_refused(options: str, words: str) -> None:
     with NatNetEmulator() as motive:
         tracker = NatNet(address_of_tracker(motive))

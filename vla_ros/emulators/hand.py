@@ -12,14 +12,17 @@ from scipy.spatial.transform import Rotation
 
 Array = npt.NDArray[np.float64]
 REST = (0.1, -0.2, 1.1)  # [m]
+SHOULDER = np.array([0.0, -0.19, 1.41])  # [m] of the person whose hand it is
+UPPER, LOWER = 0.29, 0.27  # [m] of the arm
 
 
 @dataclass
 class EmulatedHand:
     """Where a hand is, in axes with z up: around `rest` [m], `amplitude` [m] and `swing` [rad] at `frequency` [Hz].
 
-    pinch: from 0, open, to 1, closed. apart: of thumb and index finger when open [m]. seen: by the cameras. held: its
-    clutch, where it has one. All may be set while it runs; `pose`, where set, is where it is instead.
+    pinch: from 0, open, to 1, closed. apart: of thumb and index finger when open [m]. swivel: of its arm's elbow [rad], see
+    `elbow_at`. seen: by the cameras. held: its clutch, where it has one. All may be set while it runs; `pose`, where set, is
+    where it is instead.
     """
 
     rest: Array = field(default_factory=lambda: np.array(REST))
@@ -28,6 +31,7 @@ class EmulatedHand:
     frequency: float = 0.2
     pinch: float = 0.0
     apart: float = 0.09
+    swivel: float = 0.0
     seen: bool = True
     held: bool = True
     pose: Array | None = None
@@ -47,3 +51,22 @@ class EmulatedHand:
         pose = self.at(stamp)
         half = Rotation.from_quat(pose[3:]).apply([0.0, self.apart * (1.0 - self.pinch) / 2.0, 0.0])
         return pose[:3] - half, pose[:3] + half
+
+    def elbow(self, stamp: int) -> Array:
+        """Return where its arm's elbow is [m] at the host time `stamp` [ns]; the shoulder is at SHOULDER."""
+        return elbow_at(self.at(stamp)[:3], self.swivel)
+
+
+def elbow_at(wrist: npt.ArrayLike, swivel: float) -> Array:
+    """Return where the elbow is [3] [m] of an arm whose wrist is there: below the line from the shoulder, turned out of it by
+    `swivel` [rad] about that line. Too far a wrist has it on the line.
+    """
+    way = np.asarray(wrist, np.float64) - SHOULDER
+    length = float(np.linalg.norm(way))
+    axis = way / length
+    share = (UPPER**2 - LOWER**2 + length**2) / (2.0 * length)
+    away = math.sqrt(max(0.0, UPPER**2 - share**2))
+    down = np.array([0.0, 0.0, -1.0]) + axis[2] * axis
+    down /= np.linalg.norm(down)
+    out = math.cos(swivel) * down + math.sin(swivel) * np.cross(axis, down)
+    return np.asarray(SHOULDER + share * axis + away * out)

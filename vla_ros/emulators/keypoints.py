@@ -130,7 +130,7 @@ class KeypointEmulator(Emulator):
 
 
 class KeypointArmEmulator(KeypointEmulator):
-    """A person whose elbow moves too. swivel: of the elbow [rad] (`rendered_person.elbow_at`); None: it swings by itself."""
+    """A person whose elbow moves too. swivel: of the elbow [rad] (`hand.elbow_at`); None: it swings by itself."""
 
     name = "keypoints_arm"
 

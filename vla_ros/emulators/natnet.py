@@ -1,4 +1,5 @@
-"""Motive: a NatNet server on the loopback interface that streams a hand, its thumb and its index finger.
+"""Motive: a NatNet server on the loopback interface that streams a hand, its thumb and index finger, and
+its arm's elbow and shoulder.
 
 Packets as `vla_ros.drivers.natnet_wire` cites them. It sends to each client that connected and keeps alive, or to a
 multicast group. Motive's axes: y up.
@@ -17,9 +18,9 @@ import numpy as np
 
 from vla_ros.drivers.tracked import Axes
 from vla_ros.emulators.base import Emulator
-from vla_ros.emulators.hand import EmulatedHand
+from vla_ros.emulators.hand import SHOULDER, EmulatedHand
 
-NAMES = {1: "Hand", 2: "Thumb", 3: "Index"}
+NAMES = {1: "Hand", 2: "Thumb", 3: "Index", 4: "Elbow", 5: "Shoulder"}
 CONNECT, SERVERINFO, REQUEST, RESPONSE, REQUEST_MODELDEF, MODELDEF = 0, 1, 2, 3, 4, 5
 FRAMEOFDATA, DISCONNECT, KEEPALIVE, UNRECOGNIZED = 7, 9, 10, 100
 FREQUENCY = 10_000_000  # ticks of its clock a second
@@ -157,7 +158,8 @@ class NatNetEmulator(Emulator):
         self.frames[self.number] = exposed
         self.frames.pop(self.number - 1000, None)
         hand, (thumb, index) = self.hand.at(exposed), self.hand.tips(exposed)
-        poses = (hand, np.concatenate([thumb, hand[3:]]), np.concatenate([index, hand[3:]]))
+        beside = (thumb, index, self.hand.elbow(exposed), SHOULDER)
+        poses = (hand, *(np.concatenate([place, hand[3:]]) for place in beside))
         bodies = b"".join(self._body(number, pose) for number, pose in zip(NAMES, poses, strict=True))
         labeled = struct.pack("<i3ffhf", 1 << 16 | 1, *self._axes.back(hand)[:3], 0.012, 2, 0.0001)
         marker_set = b"Hand\0" + struct.pack("<i3f", 1, *self._axes.back(hand)[:3])

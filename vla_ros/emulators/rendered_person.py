@@ -5,16 +5,13 @@ The person faces x, feet at the origin of the room, 1.75 m tall; the right arm i
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
+from vla_ros.emulators.hand import SHOULDER, elbow_at
 from vla_ros.emulators.rendered_hand import SKIN, WRIST, HandRenderer, Viewpoint
 
 Array = npt.NDArray[np.float64]
-SHOULDER = np.array([0.0, -0.19, 1.41])  # [m]
-UPPER, LOWER = 0.29, 0.27  # [m] of the arm
 SHIRT, TROUSERS, HAIR = (0.25, 0.35, 0.6, 1.0), (0.2, 0.2, 0.25, 1.0), (0.25, 0.17, 0.12, 1.0)
 WHITE, BLACK, LIPS = (1.0, 1.0, 1.0, 1.0), (0.1, 0.1, 0.1, 1.0), (0.7, 0.35, 0.33, 1.0)
 HEAD = (  # centre, half axes [m], colour
@@ -40,21 +37,6 @@ LIMBS = (  # ends, radius [m], colour
     ((0.0, 0.19, 1.41), (0.0, 0.24, 1.12), 0.045, SHIRT),
     ((0.0, 0.24, 1.12), (0.05, 0.25, 0.88), 0.036, SKIN),
 )
-
-
-def elbow_at(wrist: npt.ArrayLike, swivel: float) -> Array:
-    """Return where the elbow is [3] [m] of an arm whose wrist is there: below the line from the shoulder, turned out of it by
-    `swivel` [rad] about that line. Too far a wrist has it on the line.
-    """
-    way = np.asarray(wrist, np.float64) - SHOULDER
-    length = float(np.linalg.norm(way))
-    axis = way / length
-    share = (UPPER**2 - LOWER**2 + length**2) / (2.0 * length)
-    away = math.sqrt(max(0.0, UPPER**2 - share**2))
-    down = np.array([0.0, 0.0, -1.0]) + axis[2] * axis
-    down /= np.linalg.norm(down)
-    out = math.cos(swivel) * down + math.sin(swivel) * np.cross(axis, down)
-    return np.asarray(SHOULDER + share * axis + away * out)
 
 
 class PersonRenderer(HandRenderer):

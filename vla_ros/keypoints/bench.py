@@ -14,9 +14,9 @@ from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
 from vla_ros.drivers.keypoints import KeypointTracker
 from vla_ros.drivers.tracked import Tracked
+from vla_ros.emulators.hand import SHOULDER, elbow_at
 from vla_ros.emulators.keypoints import KeypointArmEmulator, KeypointEmulator
 from vla_ros.emulators.rendered_hand import INDEX, THUMB, WRIST, hand_points
-from vla_ros.emulators.rendered_person import SHOULDER, elbow_at
 from vla_ros.errors import DeviceError
 
 Array = npt.NDArray[np.float64]

@@ -107,8 +107,8 @@ class ScriptedOperator:
                 yield from self._place()
         self.phase = "finished"
 
-    def pick(self, height: float = CARRY_Z, inexact: float = 1.0) -> Script:
-        """Grasp the target, more or less exactly, and lift it, the tip up to `height` [m]."""
+    def pick(self, height: float = CARRY_Z, inexact: float = 1.0, grasp: float = GRASP_Z) -> Script:
+        """Grasp the target, more or less exactly, with the tip `grasp` [m] high, and lift it, the tip up to `height` [m]."""
         self.phase = "approach"
         if self.opening() < OPEN - 0.003:
             self.move_fingers(OPEN)
@@ -120,7 +120,7 @@ class ScriptedOperator:
         if (yield from self.maybe_kick(0.3, 0.012)):
             yield from self.go(self.above(ALIGN_Z) + error)
         self.phase = "descend"
-        yield from self.go(self.above(GRASP_Z) + error)
+        yield from self.go(self.above(grasp) + error)
         yield from self.arrive()
         self.phase = "grasp"
         self.move_fingers(CLOSED)

@@ -24,6 +24,7 @@ NEEDED = (LIGHT, HEAVY, BIN)  # the objects that it must see
 # [m] of the tip, the cube 4 cm above the table; [s] of feeling there; the shorter, the sooner a policy moves that waits as long
 # as the operator on average
 FEEL_Z, FEEL_TIME = 0.06, 0.2
+GRASP_Z, SPREAD_Z = 0.027, 0.005  # [m] of the tip, clear of the table also where who learns from it is less exact
 INEXACT = 0.5  # a light cube turns to the fingers that close askew, a heavy one less: that would be seen
 OVER_Z, ASIDE_Z, HIGH_Z, CLEAR_Z = 0.165, 0.145, 0.27, 0.185  # [m] of the tip
 
@@ -33,10 +34,11 @@ def weigh(operator: ScriptedOperator) -> Script:
     while operator.phase != "finished":
         waiting = [name for name in (LIGHT, HEAVY) if not _aside(operator, name)]
         operator.target = max(waiting or [LIGHT], key=lambda name: operator.objects[name][1])
+        grasp = GRASP_Z + operator.perturbation * operator.rng.uniform(-SPREAD_Z, SPREAD_Z)
         if len(waiting) == 1:
-            yield from operator.pick(HIGH_Z, INEXACT)
+            yield from operator.pick(HIGH_Z, INEXACT, grasp)
         else:
-            yield from operator.pick(FEEL_Z, INEXACT)
+            yield from operator.pick(FEEL_Z, INEXACT, grasp)
             yield from operator.arrive()
             yield from operator.wait(FEEL_TIME)
         if not operator.holding():
