@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from vla_ros.emulators.natnet import NatNetEmulator
 from vla_ros.ros.graph import NodeSpec
 
 BENT = np.array([0.2, 0.7, 0.1, 1.2, -0.1, 0.8, 0.0])
-TURN, PACE = 0.5, 0.002  # [rad] of the operator's elbow; at a time
+TURN, SPEED = 0.5, 0.3  # [rad] of the operator's elbow, [rad/s]
 
 
 def test_the_elbow_follows_the_operators_and_the_tip_stays(ros: RosTest, tmp_path: Path) -> None:
@@ -31,13 +32,18 @@ def test_the_elbow_follows_the_operators_and_the_tip_stays(ros: RosTest, tmp_pat
             operator.engage_without_a_jump()
             begun, tip = elbow_of(robot.q), operator.tip
 
-            def turned() -> bool:
-                operator.taken_again()
-                motive.hand.swivel = min(TURN, motive.hand.swivel + PACE)
-                return begun.turned(elbow_of(robot.q)) > 0.9 * TURN
+            last = time.monotonic()
 
-            ros.wait_for(turned, what="the turn of the elbow")
-            assert np.linalg.norm(operator.tip[:3] - tip[:3]) < 3.0 * MILLIMETRE
+            def turned() -> bool:
+                """Whether the elbow has; where a busy machine has tied the arms anew the operator's goes on."""
+                nonlocal last
+                operator.taken_again()
+                step, last = SPEED * (time.monotonic() - last), time.monotonic()
+                far = begun.turned(elbow_of(robot.q)) > TURN
+                motive.hand.swivel += 0.0 if far else min(step, 0.05)
+                return far and operator.still(1e-4) and np.linalg.norm(operator.tip[:3] - tip[:3]) < 2.0 * MILLIMETRE
+
+            ros.wait_for(turned, what="the turn of the elbow about a resting tip")
             ahead = begun.turned(elbow_of(robot.q))
             motive.hand.seen = False
             operator.says("teleop_node", "is not tracked")
