@@ -38,6 +38,7 @@ VIEW = ["rerun-sdk>=0.22"]  # dataset view --rerun
 ENCODERS = ["transformers>=5.0"]  # pretrained vision and language models as encoders
 TOUCH = ["websockets>=15.0"]  # XELA's server; the other skins need nothing more
 MOCAP = ["websockets>=15.0", "cryptography>=42.0"]  # headsets and phones by WebXR; the other trackers need nothing more
+VIVE = ["openvr>=2.12; platform_machine == 'x86_64'"]  # Vive trackers; brings Valve's library, not SteamVR
 KEYPOINTS = [
     "mediapipe>=0.10.35"
 ]  # a bare hand by cameras; brings opencv-contrib-python, which lies over opencv-python
@@ -57,6 +58,7 @@ TEST = [
     *TOUCH_CLIENTS,
     *MOCAP,
     *MOCAP_CLIENTS,
+    *VIVE,
     "mcap-ros2-support>=0.5",  # MCAP's own decoder, to read our raw recordings with
     *LEADER,
     *REALSENSE,
@@ -75,7 +77,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed", "emulators/*.c"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -107,6 +109,7 @@ setup(
         "touch": TOUCH,
         "leader": LEADER,
         "mocap": MOCAP,
+        "vive": VIVE,
         "keypoints": KEYPOINTS,
         "realsense": REALSENSE,
         "umi": UMI,

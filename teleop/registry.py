@@ -63,6 +63,7 @@ DEVICES = {
     "vrpn": DeviceKind(
         "vrpn://192.168.1.5?body=Hand", "what a VRPN server tracks, Vicon's or another's, moves the tip"
     ),
+    "vive": DeviceKind("vive://?body=LHR-1234ABCD", "a Vive tracker or a controller moves the tip, by SteamVR"),
     "keypoints": DeviceKind(
         "keypoints://?camera=realsense://&tilt=20", "a bare hand that cameras see moves the tip, by MediaPipe"
     ),

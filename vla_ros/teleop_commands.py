@@ -108,7 +108,9 @@ def bench_taught(
 
 def bench_mocap(
     seconds: Annotated[float, typer.Option(help="how long to measure")] = 20.0,
-    device: Annotated[str, typer.Option(help="emulated tracker: natnet, webxr; with --live vrpn too")] = "natnet",
+    device: Annotated[
+        str, typer.Option(help="emulated tracker: natnet, webxr; with --live vive and vrpn too")
+    ] = "natnet",
     contract: ContractName = "tabletop_arm",
     frequency: Annotated[float, typer.Option(help="[Hz] of the hand's motion of 100 mm")] = 0.2,
     live: Annotated[

@@ -7,9 +7,11 @@ from pathlib import Path
 from hand_graph import AWAY, MILLIMETRE, leading
 from keypoint_support import model_or_skip
 from ros_support import RosTest
+from vive_support import steamvr_or_skip
 
 from vla_ros.emulators.keypoints import KeypointEmulator
 from vla_ros.emulators.natnet import NatNetEmulator
+from vla_ros.emulators.vive import CONTROLLER, TRACKER, ViveEmulator
 from vla_ros.emulators.vrpn import VrpnEmulator
 from vla_ros.emulators.webxr import WebXrEmulator
 from vla_ros.keypoints.models import HAND
@@ -71,6 +73,47 @@ def test_a_tracker_behind_a_vrpn_server_moves_the_arm(ros: RosTest, tmp_path: Pa
             server.hand.seen = False
             operator.says("teleop_node", "'Hand' is not tracked; bring it into view")
             operator.says("gate_node", "hold: source 'teleop' asks to hold")
+
+
+def test_a_vive_tracker_moves_the_arm_and_the_end_of_steamvr_holds_it(ros: RosTest, tmp_path: Path) -> None:
+    steamvr_or_skip()
+    with ViveEmulator() as steamvr:
+        steamvr.hand.amplitude = steamvr.hand.swing = 0.0
+        with leading(ros, steamvr.address, tmp_path) as operator:
+            operator.says("teleop_node", "the clutch is open")
+            operator.engage_without_a_jump()
+            operator.follows(steamvr.hand, AWAY)
+
+            steamvr.hand.seen = False
+            operator.says("teleop_node", f"'{TRACKER}' is not tracked: out of sight")
+            operator.says("gate_node", "hold: source 'teleop' asks to hold")
+            held = operator.kinematics.pose(operator.commands[-1])
+            steamvr.hand.rest = steamvr.hand.rest - AWAY
+            steamvr.hand.seen = True
+            operator.says("teleop_node", "take the clutch again")
+            assert abs(operator.kinematics.pose(operator.commands[-1]) - held).max() < 2.0 * MILLIMETRE
+
+            operator.engage_without_a_jump()
+            operator.follows(steamvr.hand, -AWAY)
+            steamvr.fault = "unplug"
+            operator.says("teleop_node", "SteamVR is not running")
+            operator.says("gate_node", "hold: source 'teleop' asks to hold")
+            steamvr.fault = "none"
+            operator.says("teleop_node", "take the clutch again")
+
+
+def test_a_controllers_grip_button_and_the_nodes_clutch_are_both_to_be_held(ros: RosTest, tmp_path: Path) -> None:
+    steamvr_or_skip()
+    with ViveEmulator() as steamvr:
+        steamvr.hand.amplitude = steamvr.hand.swing = 0.0
+        steamvr.hand.held = False
+        with leading(ros, steamvr.address.replace(TRACKER, CONTROLLER), tmp_path) as operator:
+            operator.clutch(True)
+            operator.says("teleop_node", "the clutch is open")
+            operator.engage_without_a_jump(steamvr.hand)
+            operator.follows(steamvr.hand, AWAY, own_clutch=True)
+            steamvr.hand.held = False
+            operator.says("teleop_node", "the clutch is open")
 
 
 def test_a_bare_hand_that_two_cameras_see_moves_the_arm_and_out_of_sight_holds_it(ros: RosTest, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from ros_support import RosTest
+from vive_support import steamvr_or_skip
 
 from vla_ros.emulators.natnet import NatNetEmulator
+from vla_ros.emulators.vive import CONTROLLER, TRACKER, ViveEmulator
 
 
 @pytest.fixture
@@ -62,3 +64,16 @@ def test_a_bodys_poses_are_published_while_it_is_tracked(ros: RosTest, start: An
         told(ros, "'Hand' is not tracked; the tracker has: Hand, Thumb, Index")
         motive.fault = "unplug"
         told(ros, "natnet 127.0.0.1")
+
+
+def test_of_a_vive_tracker_the_body_that_the_address_names_is_published(ros: RosTest, start: Any) -> None:
+    from geometry_msgs.msg import PoseStamped
+
+    steamvr_or_skip()
+    with ViveEmulator() as steamvr:
+        steamvr.hand.amplitude = steamvr.hand.swing = 0.0
+        start("tracker", device=steamvr.address)
+        place = ros.message(PoseStamped, "/tracker/pose").pose.position
+        assert [place.x, place.y, place.z] == pytest.approx(steamvr.hand.rest, abs=1e-6)
+        steamvr.serials = (CONTROLLER,)
+        told(ros, f"vive {TRACKER}")

@@ -21,6 +21,7 @@ PARSERS: dict[str, str] = {
     "netft record": "vla_ros.drivers.netft:netft_case",
     "onrobot record": "vla_ros.drivers.onrobot:onrobot_case",
     "paxini stream": "vla_ros.drivers.paxini:fuzz_case",
+    "vive poses": "vla_ros.drivers.vive:fuzz_case",
     "vrpn stream": "vla_ros.drivers.vrpn:fuzz_case",
     "webxr message": "vla_ros.drivers.webxr:fuzz_case",
     "xela message": "vla_ros.drivers.xela:fuzz_case",

@@ -38,6 +38,7 @@ DRIVERS: dict[str, dict[str, str]] = {
     "tracker": {
         "keypoints": "vla_ros.drivers.keypoints:KeypointTracker",
         "natnet": "vla_ros.drivers.natnet:NatNet",
+        "vive": "vla_ros.drivers.vive:Vive",
         "vrpn": "vla_ros.drivers.vrpn:Vrpn",
         "webxr": "vla_ros.drivers.webxr:WebXr",
     },

@@ -24,6 +24,7 @@ EMULATORS: dict[str, str] = {
     "onrobot": "vla_ros.emulators.onrobot:OnRobotEmulator",
     "paxini": "vla_ros.emulators.paxini:PaxiniEmulator",
     "rtsp": "vla_ros.emulators.rtsp:RtspCamera",
+    "vive": "vla_ros.emulators.vive:ViveEmulator",
     "vrpn": "vla_ros.emulators.vrpn:VrpnEmulator",
     "webxr": "vla_ros.emulators.webxr:WebXrEmulator",
     "xela": "vla_ros.emulators.xela:XelaEmulator",

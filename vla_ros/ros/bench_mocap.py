@@ -34,7 +34,7 @@ ATTEMPTS = 5  # to have a motion that a busy machine does not interrupt
 DEADLINE = 60.0  # [s]
 LONGEST_LAG = 0.3  # [s] that the arm may be behind the hand
 WANTED = 5.0  # [mm]
-TRACKERS = ("natnet", "vrpn", "webxr")
+TRACKERS = ("natnet", "vive", "vrpn", "webxr")
 
 
 def mocap(seconds: float, device: str, contract: str, frequency: float) -> bool:
