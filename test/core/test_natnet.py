@@ -170,6 +170,7 @@ def test_shoulder_and_elbow_are_told_where_the_arms_shape_is_followed(motive: Na
         shoulder, elbow, palm = sample.value.arm
         assert shoulder == pytest.approx(SHOULDER, abs=1e-6)
         assert [np.linalg.norm(elbow - end) for end in (shoulder, palm)] == pytest.approx([UPPER, LOWER], abs=1e-5)
+        assert palm.tolist() == sample.value.pose[:3].tolist()
         seen = Tracked({name: np.array([0.1, 0.2, 0.3, 0, 0, 0, 1.0]) for name in ("Hand", "Elbow")})
         partly = hand.sample(seen, 6)
         assert partly is not None and partly.pose is not None and partly.arm is None, "never a shape that is not seen"
@@ -186,7 +187,10 @@ def test_an_arm_of_which_too_little_is_tracked_is_refused(motive: NatNetEmulator
         TrackedHand(NatNet(address_of_tracker(motive)), address).open()
 
 
-@pytest.mark.parametrize("options, words", [("body=Foot", "Foot.*Elbow, Hand, Index"), ("", "Say body= one of ")])
+@pytest.mark.parametrize(
+    "options, words",
+    [("body=Foot", "Foot.*Elbow, Hand, Index, Shoulder, Thumb"), ("", "Say body= one of Hand")],
+)
 def test_a_hand_that_motive_does_not_know_is_refused(options: str, words: str) -> None:
     with NatNetEmulator() as motive:
         tracker = NatNet(address_of_tracker(motive))

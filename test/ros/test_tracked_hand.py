@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hand_graph import AWAY, MILLIMETRE, leading
+from hand_graph import AWAY, MILLIMETRE, HandOperator, leading
 from keypoint_support import model_or_skip
 from ros_support import RosTest
 from vive_support import steamvr_or_skip
 
+from vla_ros.emulators.hand import EmulatedHand
 from vla_ros.emulators.keypoints import KeypointEmulator
 from vla_ros.emulators.natnet import NatNetEmulator
 from vla_ros.emulators.vive import CONTROLLER, TRACKER, ViveEmulator
 from vla_ros.emulators.vrpn import VrpnEmulator
 from vla_ros.emulators.webxr import WebXrEmulator
 from vla_ros.keypoints.models import HAND
+
+
+def lost_and_found(operator: HandOperator, hand: EmulatedHand, words: str) -> None:
+    """A hand that goes out of sight, moves and comes back: the arm holds, and follows again once the clutch is taken again."""
+    hand.seen = False
+    operator.says("teleop_node", words)
+    operator.says("gate_node", "hold: source 'teleop' asks to hold")
+    held = operator.kinematics.pose(operator.commands[-1])
+    hand.rest = hand.rest - AWAY
+    hand.seen = True
+    operator.says("teleop_node", "take the clutch again")
+    assert abs(operator.kinematics.pose(operator.commands[-1]) - held).max() < 2.0 * MILLIMETRE
+
+    operator.engage_without_a_jump()
+    operator.follows(hand, -AWAY)
 
 
 def test_a_rigid_body_of_motive_moves_the_arm_and_one_out_of_sight_holds_it(ros: RosTest, tmp_path: Path) -> None:
@@ -25,17 +41,7 @@ def test_a_rigid_body_of_motive_moves_the_arm_and_one_out_of_sight_holds_it(ros:
             operator.engage_without_a_jump()
             operator.follows(motive.hand, AWAY)
 
-            motive.hand.seen = False
-            operator.says("teleop_node", "'Hand' is not tracked; bring it into view")
-            operator.says("gate_node", "hold: source 'teleop' asks to hold")
-            held = operator.kinematics.pose(operator.commands[-1])
-            motive.hand.rest = motive.hand.rest - AWAY
-            motive.hand.seen = True
-            operator.says("teleop_node", "take the clutch again")
-            assert abs(operator.kinematics.pose(operator.commands[-1]) - held).max() < 2.0 * MILLIMETRE
-
-            operator.engage_without_a_jump()
-            operator.follows(motive.hand, -AWAY)
+            lost_and_found(operator, motive.hand, "'Hand' is not tracked; bring it into view")
 
 
 def test_a_headsets_controller_moves_the_arm_and_a_closed_tab_holds_it(ros: RosTest, tmp_path: Path) -> None:
@@ -84,17 +90,7 @@ def test_a_vive_tracker_moves_the_arm_and_the_end_of_steamvr_holds_it(ros: RosTe
             operator.engage_without_a_jump()
             operator.follows(steamvr.hand, AWAY)
 
-            steamvr.hand.seen = False
-            operator.says("teleop_node", f"'{TRACKER}' is not tracked: out of sight")
-            operator.says("gate_node", "hold: source 'teleop' asks to hold")
-            held = operator.kinematics.pose(operator.commands[-1])
-            steamvr.hand.rest = steamvr.hand.rest - AWAY
-            steamvr.hand.seen = True
-            operator.says("teleop_node", "take the clutch again")
-            assert abs(operator.kinematics.pose(operator.commands[-1]) - held).max() < 2.0 * MILLIMETRE
-
-            operator.engage_without_a_jump()
-            operator.follows(steamvr.hand, -AWAY)
+            lost_and_found(operator, steamvr.hand, f"'{TRACKER}' is not tracked: out of sight")
             steamvr.fault = "unplug"
             operator.says("teleop_node", "SteamVR is not running")
             operator.says("gate_node", "hold: source 'teleop' asks to hold")
