@@ -33,12 +33,13 @@ class LockstepPacer:
         self._watched = {name: seconds * NANOSECONDS for name, seconds in (watched or {}).items()}
         self._needs_wrench = needs_wrench
         self._last: int | None = None  # the last computed tick
+        self._joints = self._wrench = -1  # newest stamps
+        self._ahead = 0  # resets that have been seen in the wrenches, less those in the joint states
         self.clear()
 
     def clear(self) -> None:
         """Forget what has arrived, as after a reset of the simulator."""
         self._pending: int | None = None
-        self._wrench: int | None = None
         self._chunks: dict[str, ActionChunk] = {}
         self._seen: dict[str, int] = {}  # newest stamp of each source, of readable chunks or not
 
@@ -51,19 +52,18 @@ class LockstepPacer:
         """Take the stamp of a joint state; return True when the simulator was reset: its time does not
         advance.
         """
-        was_reset = stamp < self.now or stamp == self._last == 0
+        was_reset, self._joints = stamp <= self._joints, stamp
         if was_reset:
-            wrench = self._wrench
             self.clear()
-            if wrench is not None and wrench <= stamp:
-                self._wrench = wrench  # it overtook the joint state
+            self._ahead -= 1
             self._last = None
         if stamp % self._period == 0 and stamp != self._last:
             self._pending = stamp
         return was_reset
 
     def wrench(self, stamp: int) -> None:
-        """Take the stamp of a wrench."""
+        """Take the stamp of a wrench. Wrenches and joint states come each in their order, but overtake each other."""
+        self._ahead += stamp <= self._wrench
         self._wrench = stamp
 
     def chunk(self, source: str, stamp: int, chunk: ActionChunk | None) -> None:
@@ -83,7 +83,7 @@ class LockstepPacer:
         tick = self._pending
         if tick is None:
             return None
-        if self._needs_wrench and (self._wrench is None or self._wrench < tick):
+        if self._needs_wrench and (self._ahead < 0 or (self._ahead == 0 and self._wrench < tick)):
             return None
         awaited = {source, *self._watched} if source else set()
         if any(self._seen.get(name, -1) < self.due(tick, name) for name in awaited):

@@ -1,5 +1,9 @@
+from itertools import accumulate
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vla_ros.action import ActionChunk
 from vla_ros.lockstep import LockstepPacer
@@ -110,3 +114,26 @@ def test_a_chunk_from_before_its_source_was_selected_is_remembered(pacer: Lockst
     newest = pacer.newest("policy")
     assert newest is not None and newest.stamp == 0
     assert pacer.now == 0
+
+
+@given(trials=st.lists(st.integers(0, 4), min_size=1, max_size=4), order=st.randoms(use_true_random=False))
+def test_however_joints_and_wrenches_overtake_each_other_a_tick_has_its_own_wrench_and_none_is_left(
+    trials: list[int], order: object
+) -> None:
+    """Trials of so many ticks after the first, 300 Hz, begun anew before the gate has answered them."""
+    stream = [(trial, round(k * 1e9 / 300)) for trial, ticks in enumerate(trials) for k in range(3 * ticks + 1)]
+    which = ["joints"] * len(stream) + ["wrench"] * len(stream)
+    order.shuffle(which)  # type: ignore[attr-defined]
+    counts = accumulate((1 if name == "joints" else 1j for name in which), initial=0)
+    pacer, computed = LockstepPacer(0.01, 1 / 30, needs_wrench=True), None
+    for name, seen in zip(which, counts, strict=False):
+        joints, wrenches = int(complex(seen).real), int(complex(seen).imag)
+        (pacer.joints if name == "joints" else pacer.wrench)(stream[joints if name == "joints" else wrenches][1])
+        joints, wrenches = joints + (name == "joints"), wrenches + (name == "wrench")
+        tick = pacer.ready("")
+        if tick is not None:
+            trial, newest = stream[joints - 1]
+            assert (trial, tick) <= stream[wrenches - 1] and tick <= newest and wrenches
+            pacer.done(tick)
+            computed = (trial, tick)
+    assert computed == stream[-1]

@@ -63,7 +63,7 @@ class TrialDriver:
         self._changed = threading.Condition()
         self._status: TaskStatus | None = None
         self._seed: int | None = None  # of the running trial; statuses of another are not its
-        self._gate = ""  # what the gate last said of itself
+        self._gate = self._simulator = ""  # what they last said of themselves
         self._run_until = self.node.create_publisher(Time, "/sim/run_until", LATCHED)
         self.node.create_subscription(DiagnosticStatus, "/sim/task_status", self._on_status, COMMAND)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, COMMAND)
@@ -146,7 +146,8 @@ class TrialDriver:
                 return TaskStatus("failure", status.seed if status else -1, now, {"outcome": self._gate})
             elif time.monotonic() - since > self.progress_deadline:
                 raise GraphError(
-                    f"the trial stands still at {now:.2f} s of {limit:.1f} s since {self.progress_deadline:.0f} s"
+                    f"the trial stands still at {now:.2f} s of {limit:.1f} s since {self.progress_deadline:.0f} s; "
+                    f"the simulator says '{self._simulator}', the gate '{self._gate}'"
                 )
             if alive:
                 alive()
@@ -215,10 +216,12 @@ class TrialDriver:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name == GATE.lstrip("/"):
-                with self._changed:
+            with self._changed:
+                if status.name == GATE.lstrip("/"):
                     self._gate = status.message
                     self._changed.notify_all()
+                elif status.name == SIMULATOR.lstrip("/"):
+                    self._simulator = status.message
 
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):

@@ -69,8 +69,10 @@ def robot_model(urdf_xml: str) -> RobotModel:
     return model
 
 
-def tune_servos(model: Any, data: Any) -> None:
+def tune_servos(model: Any, data: Any, stiffness: float = 1.0) -> None:
     """Set the gains of every servo from the inertia its joint sees in `data`'s pose (in place).
+
+    stiffness: how many times as hard as usual hinges are held; the gripper's slides are not concerned.
 
     force = kp (q_target - q) - kv (v - v_target), the target velocity being folded into the control.
     """
@@ -79,7 +81,10 @@ def tune_servos(model: Any, data: Any) -> None:
     mujoco.mj_fullM(model, data, inertia)
     for actuator in range(model.nu):
         joint = model.actuator_trnid[actuator, 0]
-        dof, bandwidth = model.jnt_dofadr[joint], SERVO_BANDWIDTH[mujoco.mjtJoint(model.jnt_type[joint])]
+        kind = mujoco.mjtJoint(model.jnt_type[joint])
+        dof, bandwidth = model.jnt_dofadr[joint], SERVO_BANDWIDTH[kind]
+        if kind == mujoco.mjtJoint.mjJNT_HINGE:
+            bandwidth *= stiffness**0.5
         kp = inertia[dof, dof] * bandwidth**2
         kv = 2 * inertia[dof, dof] * bandwidth
         model.actuator_gainprm[actuator, 0] = kp

@@ -107,10 +107,10 @@ class ScriptedOperator:
                 yield from self._place()
         self.phase = "finished"
 
-    def pick(self, height: float = CARRY_Z, inexact: float = 1.0, grasp: float = GRASP_Z, tilt: float = 0.0) -> Script:
+    def pick(self, height: float = CARRY_Z, inexact: float = 1.0, grasp: float = GRASP_Z) -> Script:
         """Grasp the target, more or less exactly, and lift it, the tip up to `height` [m].
 
-        grasp: height of the tip then [m]. tilt: of the tip, at most [rad].
+        grasp: height of the tip then [m].
         """
         self.phase = "approach"
         if self.opening() < OPEN - 0.003:
@@ -119,8 +119,6 @@ class ScriptedOperator:
         yield from self.maybe_kick(0.5, 0.045)
         self.phase = "align"
         error = inexact * self.perturbation * GRASP_ERROR * self._grasps.normal(size=6).clip(-2.0, 2.0)
-        if tilt > 0.0:
-            error[3:5] = self.perturbation * self._grasps.uniform(-tilt, tilt, size=2)
         yield from self.go(self.above(ALIGN_Z) + error)
         if (yield from self.maybe_kick(0.3, 0.012)):
             yield from self.go(self.above(ALIGN_Z) + error)

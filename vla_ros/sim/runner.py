@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from vla_ros.action import NANOSECONDS
 from vla_ros.errors import SimulationError
 from vla_ros.sim.arm import Arm
 from vla_ros.sim.controllers import TrajectoryPoint
+from vla_ros.sim.outputs import Outputs
 from vla_ros.sim.pacing import (
     CAMERA_EVERY,
     CONTROL_EVERY,
@@ -46,25 +46,6 @@ class Trial:
     task: str
     seed: int
     instruction: str = ""
-
-
-class Outputs(Protocol):
-    """Where a runner's results go. Stamps in ns; called from the runner's threads."""
-
-    def say(self, instruction: str) -> None:
-        """Say the instruction; return when it has arrived."""
-
-    def sensors(self, world: World, stamp: int) -> None:
-        """Publish all that is due at the world's present step, pictures and clock aside."""
-
-    def pictures(self, world: World, snapshot: Snapshot, stamp: int) -> None:
-        """Render and publish the cameras that someone looks at; called again with a snapshot, those that are new."""
-
-    def status(self, world: World) -> None:
-        """Say how the trial stands."""
-
-    def clock(self, stamp: int) -> None:
-        """Publish the time."""
 
 
 class _Reset:
@@ -160,6 +141,18 @@ class Runner:
         if reset.error or reset.scene is None:
             raise reset.error or SimulationError("no scene")
         return reset.scene
+
+    @property
+    def awaited(self) -> str:
+        """What lockstep time stands still for at this moment; '' when it runs."""
+        with self._changed:
+            if self._trial is None:
+                return "the first trial"
+            if self.world.steps % GATE_EVERY:
+                return ""
+            if self.now >= self._granted:
+                return f"time beyond {self.now / NANOSECONDS:.2f} s to be granted"
+            return "" if self._answered == self.now else f"the command of tick {self.now / NANOSECONDS:.2f} s"
 
     def pacing(self) -> PacingReport:
         """Return how well real time was kept since the last call."""

@@ -25,9 +25,8 @@ NEEDED = (LIGHT, HEAVY, BIN)  # the objects that it must see
 # as the operator on average
 FEEL_Z, FEEL_TIME = 0.06, 0.2
 GRASP_Z, SPREAD_Z = 0.027, 0.005  # [m] of the tip, clear of the table also where who learns from it is less exact
-# The arm gives way to 700 g by some milliradians, which exact joints would tell: it is held more or less high and tilted.
-HIGHER_Z, TILT = 0.02, 0.04  # [m], [rad]
-INEXACT = 0.5  # a light cube turns to the fingers that close askew, a heavy one less: that would be seen
+HIGHER_Z = 0.02  # [m] it is held more or less high, so that no height stands for a weight
+INEXACT = 0.5
 OVER_Z, ASIDE_Z, HIGH_Z, CLEAR_Z = 0.165, 0.145, 0.27, 0.185  # [m] of the tip
 
 
@@ -38,10 +37,10 @@ def weigh(operator: ScriptedOperator) -> Script:
         operator.target = max(waiting or [LIGHT], key=lambda name: operator.objects[name][1])
         grasp = GRASP_Z + operator.perturbation * operator.rng.uniform(-SPREAD_Z, SPREAD_Z)
         if len(waiting) == 1:
-            yield from operator.pick(HIGH_Z, INEXACT, grasp, TILT)
+            yield from operator.pick(HIGH_Z, INEXACT, grasp)
         else:
             height = FEEL_Z + operator.perturbation * operator.rng.uniform(0.0, HIGHER_Z)
-            yield from operator.pick(height, INEXACT, grasp, TILT)
+            yield from operator.pick(height, INEXACT, grasp)
             yield from operator.arrive()
             yield from operator.wait(FEEL_TIME)
         if not operator.holding():

@@ -55,7 +55,7 @@ class World:
         self._renderer = Renderer(self._model, width, height)
         self.lower, self.upper = self._model.jnt_range[self._joints].T
         self._data.qpos[self._qpos] = self._home()
-        tune_servos(self._model, self._data)
+        tune_servos(self._model, self._data, task.stiffness)
         self._lead = -self._model.actuator_biasprm[:, 2] / self._model.actuator_gainprm[:, 0]  # [s]
         self.reset(0)
 

@@ -153,7 +153,8 @@ class MujocoNode(ManagedNode):
         frames, runner.frames = runner.frames, 0
         values: dict[str, object] = {"frames per second": frames}
         if self._lockstep:
-            self._diagnostics.publish(OK, f"lockstep at {runner.now / NANOSECONDS:.2f} s", values)
+            text, awaited = f"lockstep at {runner.now / NANOSECONDS:.2f} s", runner.awaited
+            self._diagnostics.publish(OK, f"{text}, waiting for {awaited}" if awaited else text, values)
             return
         pacing = runner.pacing()
         values |= {

@@ -50,6 +50,7 @@ class Task(Protocol):
     name: str
     time_limit: float  # [s] a trial longer than this has failed
     hold: float  # [s] a verdict counts when it has held this long
+    stiffness: float  # how many times as hard as usual the arm is held in place
 
     def build(self, spec: Any) -> None:
         """Add the task's objects to the mujoco.MjSpec."""

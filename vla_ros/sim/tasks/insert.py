@@ -42,6 +42,7 @@ class Insert:
     name = "insert"
     time_limit = 10.0
     hold = 0.2
+    stiffness = 1.0
 
     def build(self, spec: Any) -> None:
         """Add the peg, the board, and the frame around what is seen of it."""

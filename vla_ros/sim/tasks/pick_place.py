@@ -33,6 +33,7 @@ class PickPlace:
     name = "pick_place"
     time_limit = 12.0
     hold = 0.2
+    stiffness = 1.0
 
     def build(self, spec: Any) -> None:
         """Add the three cubes and the bin."""

@@ -28,6 +28,7 @@ class Reach:
     name = "reach"
     time_limit = 6.0
     hold = 0.3
+    stiffness = 1.0
 
     def build(self, spec: Any) -> None:
         """Add the three discs."""

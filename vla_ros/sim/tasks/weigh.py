@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from vla_ros.errors import SimulationError
+from vla_ros.sim.model import PAD_SUFFIX
 from vla_ros.sim.scene import add_bin, add_cube
 from vla_ros.sim.tasks.base import Scene, Verdict, View, flat_pose, start_offset
 
 LIGHT, HEAVY, BIN = "light_cube", "heavy_cube", "bin"
 MASS = {LIGHT: 0.05, HEAVY: 0.70}  # [kg]
 SLIPPERY = 0.05  # friction of cube and table: fingers that push one aside do not tell its weight
+HARD = (0.0035, 1.0), (0.99, 0.995, 0.0005, 0.5, 2.0)  # contacts of pads and cubes: the fingers' opening tells no mass
 CUBE = 0.04  # [m]
 FRONT = (0.30, 0.42)  # [m] x of the cubes' centres in base_link
 SIDE = (0.04, 0.12)  # [m] |y|: one cube left of the middle, one right
@@ -42,6 +44,7 @@ class Weigh:
     name = "weigh"
     time_limit = 16.0
     hold = 0.2
+    stiffness = 16.0  # as if the arm made up for its load: else joints that give way would tell the weight
 
     def build(self, spec: Any) -> None:
         """Add the two cubes, which differ in mass alone, and the bin."""
@@ -49,6 +52,9 @@ class Weigh:
             add_cube(spec, name, "blue", CUBE, mass)
             geom = spec.geom(name)
             geom.friction, geom.priority = (SLIPPERY, 0.01, 0.0001), 1  # the pads, of the same priority, keep theirs
+        for geom in spec.geoms:
+            if geom.name in MASS or geom.name.endswith(PAD_SUFFIX):
+                geom.solref, geom.solimp = HARD  # MuJoCo's soft contacts give way the more, the lighter a body is
         add_bin(spec, BIN, BIN_HALF, BIN_HEIGHT)
 
     def draw(self, rng: np.random.Generator, seed: int, arm_joints: int) -> Scene:
