@@ -22,9 +22,10 @@ from vla_ros.ros.convert import to_time
 from vla_ros.ros.environment import READY, child_environment
 
 NODE = """
-import sys, threading
+import ctypes, sys, threading
 from std_msgs.msg import Int64
 from vla_ros.errors import DeviceError
+from vla_ros.ros import lifecycle
 from vla_ros.ros.lifecycle import ManagedNode, run_node
 from vla_ros.ros.params import declare
 
@@ -37,6 +38,10 @@ class Probe(ManagedNode):
         mode = declare(self, "mode", "good", "how to behave")
         if mode == "refuse":
             raise DeviceError("the device on '/dev/null' does not answer; valid: any other")
+        if mode == "endless":
+            lifecycle.LAST_RESORT = 0.5
+            libc = ctypes.CDLL(None)  # as a library's destructor that waits without end
+            getattr(libc, "__cxa_atexit")(ctypes.cast(libc.pause, ctypes.c_void_p), None, None)
         if mode == "defect":
             raise ZeroDivisionError("oops")
         self.stamps = self.create_publisher(Int64, "stamps", 10)
@@ -122,6 +127,13 @@ def test_several_signals_at_once_still_exit_with_0(probe: Probe):
     for _ in range(3):
         probe.process.send_signal(signal.SIGINT)
     assert probe.stop() == 0
+
+
+def test_a_process_that_hangs_after_its_end_is_ended(probe: Probe):
+    probe.start("mode:=endless")
+    probe.wait_active()
+    assert probe.stop(signal.SIGTERM) == -signal.SIGALRM
+    assert "cleanup" in probe.said()
 
 
 def test_a_refused_configuration_is_one_line_and_exit_code_1(probe: Probe):

@@ -7,7 +7,9 @@ it at once; with ``autostart:=false`` it waits for a lifecycle manager.
 
 from __future__ import annotations
 
+import atexit
 import gc
+import math
 import os
 import signal
 import sys
@@ -163,6 +165,7 @@ def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None =
     """
     lifeline.hold()
     lifeline.disown()
+    atexit.register(_end_at_last)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     stop = Future()
     restore = _on_signal(lambda: stop.done() or stop.set_result(None))
@@ -192,6 +195,15 @@ def run_node(node_class: Callable[[], ManagedNode], args: Sequence[str] | None =
         executor.shutdown()
         restore()
         rclpy.try_shutdown()
+
+
+def _end_at_last() -> None:
+    """Let the kernel end this process should it hang after the interpreter's end.
+
+    Fast DDS 2.14 then waits without end, at full load and deaf to signals, for a participant that is not deleted.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(math.ceil(LAST_RESORT))
 
 
 def _freeze_garbage() -> None:
