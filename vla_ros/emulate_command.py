@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -18,6 +19,7 @@ def command(
     if show or not device:
         print("\n".join(sorted(EMULATORS)))
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: the emulator puts its things away
     with make_emulator(device) as emulator:
         print(f"{device} at {emulator.address}; faults, one a line: {', '.join(FAULTS)}; Ctrl-C ends it", flush=True)
         for line in sys.stdin:

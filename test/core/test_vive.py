@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -304,3 +307,17 @@ def test_steamvr_is_asked_as_often_as_the_address_says(steamvr: ViveEmulator) ->
     assert time.monotonic() - begin > 0.15
     assert device.read(0.0) is None
     device.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_ended_emulator_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    steamvr_or_skip()
+    command = [sys.executable, "-m", "vla_ros.cli", "emulate", "vive"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    emulator = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert emulator.stdout is not None
+    assert emulator.stdout.readline().startswith(b"vive at vive://")
+    assert list(tmp_path.iterdir())
+    emulator.send_signal(number)
+    assert emulator.wait(60) == 130
+    assert not list(tmp_path.iterdir())

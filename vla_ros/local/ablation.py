@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vla_ros.policy.config import policy_file, read_policy_file
 
 WITH, WITHOUT = "with wrench and touch", "without"
 FELT = ("wrench", "taxels")  # kinds of streams that are left out
+SAID = 50  # attempts of the demonstrator between two lines about them
 TRIAL_SEED = 1_000_000  # of the first trial; no demonstration has it
 UNREAD = {"insert": ("observation.images.wrist",)}  # by task; this camera looks past the peg into the hole
 
@@ -50,8 +52,14 @@ def ablation(setting: Ablation, say: Callable[[str], None] = print) -> dict[str,
     from vla_ros.train.loop import train
 
     data = setting.output / "demonstrations"
+    counted = count(1)
+
+    def say_now_and_then(line: str) -> None:
+        if next(counted) % SAID == 0:
+            say(line)
+
     demonstrate(
-        setting.task, setting.demonstrations, setting.seed, data, setting.contract, resume=True, say=lambda line: None
+        setting.task, setting.demonstrations, setting.seed, data, setting.contract, resume=True, say=say_now_and_then
     )
     files = variants(setting.policy, setting.output, setting.contract, UNREAD.get(setting.task, ()))
     reports = {}
