@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vla_ros.teleop.options import ARM_JOINTS, LEADER_TIP, LEADER_URDF, MODE, SCALE
+
 ContractName = Annotated[str, typer.Option(help="contract file, or its name in config/contracts")]
 
 
@@ -28,17 +30,15 @@ def teleop(
     task: str = "pick_place",
     seed: Annotated[int, typer.Option(help="seed of the scene")] = 0,
     sim: Annotated[bool, typer.Option(help="bring the simulated arm up too")] = True,
-    mode: Annotated[str, typer.Option(help="how joints are tied on engaging: lead, relative")] = "lead",
-    scale: Annotated[float, typer.Option(help="arm's motion for the hand's, of poses and relative joints")] = 1.0,
+    mode: Annotated[str, typer.Option(help=MODE.what)] = MODE.default,
+    scale: Annotated[float, typer.Option(help=SCALE.what)] = SCALE.default,
     record: Annotated[Path | None, typer.Option(help="folder of the dataset that recorder_node writes")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="policy that has the arm until you take the clutch; you correct it")
     ] = None,
-    leader_urdf: Annotated[str, typer.Option(help="URDF of a leader whose joints are not the follower's")] = "",
-    leader_tip: Annotated[str, typer.Option(help="its tip link")] = "tool0",
-    arm_joints: Annotated[
-        str, typer.Option(help="SHOULDER,ELBOW,WRIST: the robot's joints there, for follow=arm; '': by their number")
-    ] = "",
+    leader_urdf: Annotated[str, typer.Option(help=LEADER_URDF.what)] = LEADER_URDF.default,
+    leader_tip: Annotated[str, typer.Option(help=LEADER_TIP.what)] = LEADER_TIP.default,
+    arm_joints: Annotated[str, typer.Option(help=ARM_JOINTS.what)] = ARM_JOINTS.default,
 ) -> None:
     """Lead the arm by hand: simulation, gate and teleop_node with a device. Enter takes and releases the clutch."""
     from vla_ros.teleop.registry import DEVICES

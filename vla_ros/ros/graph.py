@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from vla_ros.contract import load_contract
 from vla_ros.errors import GraphError
+from vla_ros.teleop.options import BY_NAME
 
 # A policy that is asked at every step executes only the starts of its chunks, and a demonstration starts slowly: it
 # hardly gets going. Executing 0.8 s of each chunk did best of 4, 8, 16, 24, 32 and 42 steps on both tasks.
@@ -17,13 +18,8 @@ STEPS = 24
 
 Value = bool | int | float | str  # of a ROS parameter
 
-HAND = {  # what the launch files hand on to teleop_node: default and description by parameter
-    "mode": ("lead", "how a leader's joints are tied on engaging its clutch: lead, relative"),
-    "scale": ("1.0", "arm's motion for the hand's, of poses and relative joints"),
-    "leader_urdf": ("", "URDF of a leader whose joints are not the follower's"),
-    "leader_tip": ("tool0", "its tip link"),
-    "arm_joints": ("", "SHOULDER,ELBOW,WRIST: the robot's joints there, for follow=arm; empty: by their number"),
-}
+# What the launch files hand on to teleop_node: default, as a word, and description by parameter.
+HAND = {name: (str(option.default), option.what) for name, option in BY_NAME.items()}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from vla_ros.ros.params import declare
 from vla_ros.teleop.clutch import ClutchSettings
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.operation import Operation, OperationSettings
+from vla_ros.teleop.options import ARM_JOINTS, LEADER_TIP, LEADER_URDF, MODE, SCALE
 from vla_ros.teleop.paired import PairedLeaders
 from vla_ros.teleop.reflection import ForceReflection
 from vla_ros.teleop.servo_arm import ServoArm
@@ -99,16 +100,15 @@ class LiveTeleop:
 
     def _settings(self) -> OperationSettings:
         node = self._node
-        mode = declare(node, "mode", "lead", "how joints are tied on engaging: lead, relative", read_only=True)
+        mode = declare(node, "mode", MODE.default, MODE.what, read_only=True)
         approach = declare(node, "approach", 0.3, "[rad/s] of leading together", (0.01, 2.0), read_only=True)
-        scale = declare(node, "scale", 1.0, "arm's motion for the hand's, of poses", (0.05, 5.0), read_only=True)
+        scale = declare(node, "scale", SCALE.default, SCALE.what, (0.05, 5.0), read_only=True)
         cutoff = declare(
             node, "cutoff", 4.0, "[Hz] of the One-Euro filter at rest; 0: none", (0.0, 100.0), read_only=True
         )
         beta = declare(node, "beta", 20.0, "[Hz per rad/s] by which motion raises it", (0.0, 1000.0), read_only=True)
         slack = declare(node, "slack", 0.0, "[rad, m] of motion that counts as trembling", (0.0, 0.2), read_only=True)
-        what = "SHOULDER,ELBOW,WRIST: the robot's joints there, for follow=arm; '': known by their number"
-        joints = declare(node, "arm_joints", "", what, read_only=True)
+        joints = declare(node, "arm_joints", ARM_JOINTS.default, ARM_JOINTS.what, read_only=True)
         return OperationSettings(ClutchSettings(mode, approach, scale), cutoff, beta, slack, arm_joints(joints))
 
     def _subscribe(self) -> None:
@@ -278,9 +278,8 @@ def reflections(device: LiveDevice) -> list[ForceReflection]:
 
 def leader_kinematics(node: ManagedNode) -> Kinematics | None:
     """Return the leader arm's own kinematics where the node is given its URDF, else None."""
-    what = "URDF or xacro of the leader arm, where its joints are not the follower's: its tip leads the follower's"
-    urdf = declare(node, "leader_urdf", "", what, read_only=True)
-    tip = declare(node, "leader_tip", "tool0", "tip link of the leader arm", read_only=True)
+    urdf = declare(node, "leader_urdf", LEADER_URDF.default, LEADER_URDF.what, read_only=True)
+    tip = declare(node, "leader_tip", LEADER_TIP.default, LEADER_TIP.what, read_only=True)
     if not urdf:
         return None
     text = load_urdf(urdf)
