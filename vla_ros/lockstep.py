@@ -73,8 +73,12 @@ class LockstepPacer:
             self._chunks[source] = chunk
 
     def newest(self, source: str) -> ActionChunk | None:
-        """Return the newest chunk of `source`, which may have come before the source was selected."""
-        return self._chunks.get(source)
+        """Return the newest chunk of `source`, which may have come before the source was selected.
+
+        Not one of an instant still to come: an inference that a reset overtook.
+        """
+        chunk = self._chunks.get(source)
+        return chunk if chunk is not None and chunk.stamp <= self._joints else None
 
     def ready(self, source: str) -> int | None:
         """Return the tick to compute now that `source` ('' for none) is selected; None: wait. Then call
@@ -86,7 +90,7 @@ class LockstepPacer:
         if self._needs_wrench and (self._ahead < 0 or (self._ahead == 0 and self._wrench < tick)):
             return None
         awaited = {source, *self._watched} if source else set()
-        if any(self._seen.get(name, -1) < self.due(tick, name) for name in awaited):
+        if any(not self.due(tick, name) <= self._seen.get(name, -1) <= self._joints for name in awaited):
             return None
         return tick
 

@@ -91,6 +91,25 @@ def test_a_reset_of_the_simulator_is_seen_and_old_chunks_do_not_count(pacer: Loc
     assert pacer.newest("policy") is None
 
 
+def test_a_chunk_of_the_trial_before_that_a_reset_overtook_does_not_count(pacer: LockstepPacer) -> None:
+    for tick in (0, 10, 50):
+        pacer.joints(tick * MS)
+        pacer.done(tick * MS)
+    assert pacer.joints(0)
+    pacer.chunk("policy", 33_333_333, chunk(33_333_333))
+    assert pacer.ready("policy") is None and pacer.newest("policy") is None
+    pacer.chunk("policy", 0, chunk(0))
+    assert pacer.ready("policy") == 0 and pacer.newest("policy") is not None
+
+
+def test_a_chunk_that_overtakes_the_joint_state_of_its_instant_counts(pacer: LockstepPacer) -> None:
+    pacer.joints(0)
+    pacer.done(0)
+    pacer.chunk("policy", 33_333_333, chunk(33_333_333))
+    pacer.joints(40 * MS)
+    assert pacer.ready("policy") == 40 * MS
+
+
 def test_a_reset_before_the_first_step_is_a_reset_too(pacer: LockstepPacer) -> None:
     pacer.joints(0)
     pacer.done(0)
