@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from vla_ros.teleop.calibration import Calibration, ServoJoint
 
 MOTION = 0.5  # [Hz] of the leader
 TOGETHER = 4.0  # [s] in which leader and follower are led together
+FOLLOWED = 20_000  # joint states by which following is judged, the last minute's: an hour's would fill the memory
 DEADLINE = 60.0  # [s]
 WATCHED = ("teleop_node", "gate_node")  # whose memory is told
 WANTED_LATENCY, WANTED_ERROR = 8.0, 1.0  # [ms], [degrees]
@@ -101,7 +103,7 @@ class Watcher:
         with self._lock:
             self.chunks: list[tuple[int, int]] = []  # stamp, and when it came [ns]
             self.commands: list[int] = []  # when they came [ns]
-            self.joints: list[tuple[int, dict[str, float]]] = []
+            self.joints: deque[tuple[int, dict[str, float]]] = deque(maxlen=FOLLOWED)
 
     def lead(self, alive: Callable[[], None]) -> None:
         """Take the clutch and wait until chunks lead the arm."""
