@@ -75,5 +75,7 @@ def test_of_a_vive_tracker_the_body_that_the_address_names_is_published(ros: Ros
         start("tracker", device=steamvr.address)
         place = ros.message(PoseStamped, "/tracker/pose").pose.position
         assert [place.x, place.y, place.z] == pytest.approx(steamvr.hand.rest, abs=1e-6)
+        steamvr.battery = 0.12
+        told(ros, f"'{TRACKER}': low battery, less than 15%")
         steamvr.serials = (CONTROLLER,)
         told(ros, f"vive {TRACKER}")

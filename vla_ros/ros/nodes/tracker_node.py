@@ -49,10 +49,11 @@ class TrackerNode(SensorNode):
             self._poses.publish(pose_to_message(stamp, self.frame, pose))
 
     def warnings(self) -> list[str]:
-        """Return that the body is not seen, and what is."""
-        if time.monotonic() - self._seen < UNSEEN:
-            return []
-        return [f"'{self._body}' is not tracked; the tracker has: {self._others or 'nothing'}"]
+        """Return that the body is not seen, and what is; and what the tracker says of itself, as of a low battery."""
+        told = list(self._stream.statistics.flags)
+        if time.monotonic() - self._seen >= UNSEEN:
+            told.append(f"'{self._body}' is not tracked; the tracker has: {self._others or 'nothing'}")
+        return told
 
 
 def main() -> None:
