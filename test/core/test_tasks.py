@@ -168,7 +168,7 @@ def test_a_trial_in_which_nothing_happens_fails_when_its_time_is_up() -> None:
 class Touchy:
     """Reach, judged a success from the start: shows what the world makes of a task's opinion."""
 
-    name, time_limit, hold = "touchy", 5.0, 0.3
+    name, time_limit, hold, stiffness = "touchy", 5.0, 0.3, 1.0
 
     def __init__(self) -> None:
         self._reach = get_task("reach")

@@ -11,6 +11,7 @@ import pytest
 from recordings import FRONT, number_of, record, row, small_contract
 
 from vla_ros.data import Dataset, DatasetWriter, layout
+from vla_ros.data.interrupted import recoverable
 
 KILLED = """
 import os, signal, sys
@@ -45,13 +46,15 @@ def test_a_kill_while_recording_or_committing_costs_at_most_the_running_episode(
     assert done.returncode == -9
     read_everything(root, [6, 5])  # before anybody has cleaned up
     with DatasetWriter(root, small_contract()) as writer:
-        assert len(writer.notes) == 1
+        (note,) = writer.notes
         writer.start_episode("do it")
         for k in range(4):
             writer.add_frame(row(k))
         writer.save_episode()
     read_everything(root, [6, 5, 4] if moves < 0 else [6, 5, 8, 4])
-    assert not [p for p in (root / layout.HIDDEN).iterdir() if p.name != "lock"]
+    kept = moves < 0 and note.startswith("kept an interrupted recording")  # some of it had reached the disk: a slow machine
+    left = {path.name for path in (root / layout.HIDDEN).iterdir()} - {"lock"}
+    assert left == ({"interrupted"} if kept else set()) and len(recoverable(root)) == kept
 
 
 def read_everything(root: Path, lengths: list[int]) -> None:
