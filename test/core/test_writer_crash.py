@@ -52,7 +52,9 @@ def test_a_kill_while_recording_or_committing_costs_at_most_the_running_episode(
             writer.add_frame(row(k))
         writer.save_episode()
     read_everything(root, [6, 5, 4] if moves < 0 else [6, 5, 8, 4])
-    kept = moves < 0 and note.startswith("kept an interrupted recording")  # some of it had reached the disk: a slow machine
+    kept = moves < 0 and note.startswith(
+        "kept an interrupted recording"
+    )  # some of it had reached the disk: a slow machine
     left = {path.name for path in (root / layout.HIDDEN).iterdir()} - {"lock"}
     assert left == ({"interrupted"} if kept else set()) and len(recoverable(root)) == kept
 
