@@ -6,7 +6,7 @@ touch. Where only one tag is seen, the fingers' symmetry gives the other; where 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -142,22 +142,25 @@ class TagFinder:
 
 
 def calibrate_gripper(
-    pictures: Sequence[npt.NDArray[np.uint8]], lens: Intrinsics, widths: tuple[float, float], **tags: Any
+    pictures: Iterable[npt.NDArray[np.uint8]], lens: Intrinsics, widths: tuple[float, float], **tags: Any
 ) -> GripperTags:
     """Return the gripper whose fingers are moved from closed to wide open, and back, in the pictures.
 
     widths: between the fingers when closed and when wide open [m]. tags: `left`, `right`, `size`, `dictionary` of
-    `GripperTags`. Raises CalibrationError.
+    `GripperTags`. As when reading, a tag that seems at another distance than the others is none of the gripper's.
+    Raises CalibrationError.
     """
     guess = GripperTags(closed=0.0, opened=1.0, widths=widths, **tags)
     find = TagFinder(guess.dictionary, guess.size, lens)
-    seen = [places for picture in pictures if {guess.left, guess.right} <= (places := find(picture)).keys()]
-    if len(seen) < FEWEST:
+    places = [find(picture) for picture in pictures]
+    seen = [(found[guess.left], found[guess.right]) for found in places if {guess.left, guess.right} <= found.keys()]
+    both = np.array(seen).reshape(-1, 2, 2)  # [n, 2 tags, x/z and z]
+    distance = float(np.median(both[:, :, 1])) if seen else guess.distance
+    both = both[(abs(both[:, :, 1] - distance) <= guess.tolerance).all(axis=1)]
+    if len(both) < FEWEST:
         raise CalibrationError(
-            f"tags {guess.left} and {guess.right} are both in {len(seen)} of {len(pictures)} pictures, want {FEWEST}"
+            f"tags {guess.left} and {guess.right} are both in {len(both)} of {len(places)} pictures, want {FEWEST}"
         )
-    both = np.array([[places[guess.left], places[guess.right]] for places in seen])  # [n, 2 tags, x/z and z]
-    distance = float(np.median(both[:, :, 1]))
     apart = distance * (both[:, 1, 0] - both[:, 0, 0])
     if np.median(apart) < 0.0:
         raise CalibrationError(f"tag {guess.left} is right of tag {guess.right}; exchange left and right")

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vla_ros.action import NANOSECONDS
-from vla_ros.pose import compose, distance
+from vla_ros.pose import compose
+from vla_ros.teleop.leap import SETTLING, LeapFilter
 
-FASTEST = 5.0  # [m/s] of a hand; faster, a tracker has lost itself
-SETTLED = 5  # poses that must agree with each other after a jump, before the new place is believed
+RISING = 5  # stamps that rise among themselves, after which a clock that was set back is believed
 FROZEN = 10  # poses that are the same to the last bit: trackers that repeat their last pose when they are lost
 
 Array = npt.NDArray[np.float64]
@@ -20,14 +20,16 @@ Array = npt.NDArray[np.float64]
 class ToolTracker:
     """Takes the tracker's poses [x y z qx qy qz qw] in its world, and gives the tool's.
 
-    tool: T_tracker_tool, the tool's pose in the tracker's frame. `problem` says why the last pose was passed over, ""
-    when it was not; `passed_over` counts.
+    tool: T_tracker_tool, the tool's pose in the tracker's frame. max_age: that of the poses' stream [s]; the new place after a
+    jump is believed later than that, so that nobody takes the jump for a motion. `problem` says why the last pose was passed
+    over, "" when it was not; `passed_over` counts.
     """
 
-    def __init__(self, tool: Sequence[float]) -> None:
+    def __init__(self, tool: Sequence[float], max_age: float = 0.1) -> None:
         self._tool = np.array(tool, dtype=np.float64)
+        self._leap = LeapFilter(max(SETTLING, max_age), slack=0.0)
         self._last: tuple[int, Array] | None = None
-        self._agreeing = SETTLED
+        self._behind, self._rising = 0, 0  # the last stamp that went back [ns], and how many have risen since
         self._same = 0
         self._world = ""
         self.problem = ""
@@ -55,18 +57,20 @@ class ToolTracker:
         if self._world and world != self._world:
             return f"poses are in frame '{world}', before in '{self._world}'"
         self._world = world
-        last, self._last = self._last, (stamp, values)
-        if last is None:
-            return ""
-        seconds = (stamp - last[0]) / NANOSECONDS
-        if seconds <= 0.0:
-            self._last = last
-            return "" if seconds == 0.0 and np.array_equal(values, last[1]) else "its stamps go back"
-        self._same = self._same + 1 if np.array_equal(values, last[1]) else 0
+        if (last := self._last) is not None and stamp <= last[0]:
+            if stamp == last[0]:
+                return "" if np.array_equal(values, last[1]) else "its stamps stand still"
+            self._rising = self._rising + 1 if stamp > self._behind else 1
+            self._behind = stamp
+            if self._rising < RISING:
+                return "its stamps go back"
+            last = None
+            self._leap.reset()
+        self._last, self._rising = (stamp, values), 0
+        self._same = self._same + 1 if last is not None and np.array_equal(values, last[1]) else 0
         if self._same >= FROZEN:
             return f"the same pose {self._same + 1} times: the tracker stands still, or is lost"
-        far = float(distance(last[1], values)[0])
-        self._agreeing = self._agreeing + 1 if far <= FASTEST * seconds else 0
-        if self._agreeing == 0:
-            return f"it jumped by {far:.2f} m in {1e3 * seconds:.0f} ms"
-        return f"settling after a jump, {self._agreeing} of {SETTLED} poses" if self._agreeing < SETTLED else ""
+        if self._leap(stamp / NANOSECONDS, values):
+            return ""
+        far, since = self._leap.away(stamp / NANOSECONDS, values)
+        return f"it jumped by {far:.2f} m; its new place is believed after {self._leap.settling:g} s, {since:.2f} s now"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,14 +38,15 @@ def gripper(
     from vla_ros.drivers.intrinsics import load_intrinsics
     from vla_ros.teleop.umi_opening import BOTH, OpeningReader, calibrate_gripper, save_gripper
 
-    lens, seen = load_intrinsics(camera), read_pictures(pictures)
-    ends = numbers(widths, 2, "widths")
+    lens, ends, pose = load_intrinsics(camera), numbers(widths, 2, "widths"), numbers(tool, 7, "tool")
     settings: dict[str, Any] = {"left": left, "right": right, "size": size, "dictionary": dictionary}
-    found = replace(calibrate_gripper(seen, lens, (ends[0], ends[1]), **settings), tool=tuple(numbers(tool, 7, "tool")))
+    found = calibrate_gripper(read_pictures(pictures), lens, (ends[0], ends[1]), **settings)
+    found = replace(found, tool=tuple(pose))
     reader = OpeningReader(found, lens)
-    told = [opening.tags for picture in seen if (opening := reader.read(picture))]
+    openings = [reader.read(picture) for picture in read_pictures(pictures)]  # anew: all at once they fill the memory
+    told = [opening.tags for opening in openings if opening]
     print(
-        f"{told.count(BOTH)} of {len(seen)} pictures show both tags, {len(told) - told.count(BOTH)} one; they are "
+        f"{told.count(BOTH)} of {len(openings)} pictures show both tags, {len(told) - told.count(BOTH)} one; they are "
         f"{1e3 * found.closed:.2f} to {1e3 * found.opened:.2f} mm apart, {1e3 * found.distance:.1f} mm away, "
         f"middle at {1e3 * found.centre:+.2f} mm"
     )
@@ -52,31 +54,33 @@ def gripper(
     print(f"{output}: written; give it to umi_node as gripper:={output}")
 
 
-def read_pictures(path: Path) -> list[npt.NDArray[np.uint8]]:
-    """Return the pictures of a folder or of a video, as OpenCV reads them. Raises CalibrationError."""
+def read_pictures(path: Path) -> Iterator[npt.NDArray[np.uint8]]:
+    """Give the pictures of a folder or of a video one by one, as OpenCV reads them. Raises CalibrationError."""
     import cv2
     import numpy as np
 
+    none = True
     if path.is_dir():
         from vla_ros.camera_calibration.board import PICTURES
 
-        files = sorted(file for file in path.glob("*") if file.suffix.lower() in PICTURES)
-        found = [np.asarray(picture) for file in files if (picture := cv2.imread(str(file))) is not None]
-        if not found:
+        for file in sorted(file for file in path.glob("*") if file.suffix.lower() in PICTURES):
+            if (picture := cv2.imread(str(file))) is not None:
+                none = False
+                yield np.asarray(picture)
+        if none:
             raise CalibrationError(f"{path}: no pictures there ({', '.join(PICTURES)})")
-        return found
+        return
     video = cv2.VideoCapture(str(path))
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    step, found = max(1, -(-count // MOST)), []
+    step = max(1, -(-int(video.get(cv2.CAP_PROP_FRAME_COUNT)) // MOST))
     number = 0
     while video.grab():
         if number % step == 0:
-            found.append(np.asarray(video.retrieve()[1]))
+            none = False
+            yield np.asarray(video.retrieve()[1])
         number += 1
     video.release()
-    if not found:
+    if none:
         raise CalibrationError(f"{path}: neither a folder of pictures nor a video that can be read")
-    return found
 
 
 def numbers(text: str, count: int, what: str) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from typing import Any
 
@@ -81,13 +82,28 @@ class StreamBuffer:
             self._stamps.clear()
             self._values.clear()
 
+    def gap(self, t: int) -> float:
+        """Return what lies between the samples before and after `t` [s]; 0 at a sample, infinite without one on either side."""
+        after = bisect_left(self._stamps, t)
+        if after == len(self._stamps):
+            return math.inf
+        if self._stamps[after] == t:
+            return 0.0
+        return (self._stamps[after] - self._stamps[after - 1]) / NANOSECONDS if after else math.inf
+
     def at(self, t: int) -> tuple[int, Any] | None:
-        """Return (capture stamp [ns], value) as the contract's `align` defines it at `t`; None without data."""
+        """Return (capture stamp [ns], value) as the contract's `align` defines it at `t`; None without data.
+
+        What lasts longer than the contract's `max_age` is not interpolated across: as in live inference, which knows nothing
+        of the other end, the value is that before it.
+        """
         index = bisect_right(self._stamps, t) - 1  # newest sample at or before t
         if self.spec.history > 1:
             return self._window(index)
         if self.spec.align != "asof" and index + 1 < len(self._stamps):
             if index >= 0 and self.spec.align == "interpolate" and not self.spec.is_tokens:
+                if self.gap(t) > self.spec.max_age:
+                    return self._stamps[index], self._values[index]
                 return self._stamps[index], self._between(index, t)
             if self.spec.align == "nearest" and (index < 0 or self._stamps[index + 1] - t < t - self._stamps[index]):
                 index += 1

@@ -25,13 +25,15 @@ MISTAKES = re.findall(
 
 
 def commands() -> list[str]:
-    """Every line of a code block that calls vla-ros or the demo, without its comment."""
+    """Every line of a code block that calls vla-ros or the demo, without its comment, and every such call in a sentence."""
     lines = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for block in re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, re.DOTALL):
             joined = block.replace("\\\n", " ").splitlines()
             lines += [re.split(r"\s+(?:#|&|\|)", line)[0].strip() for line in joined]
+        sentences = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+        lines += [" ".join(call.split()) for call in re.findall(r"`(vla-ros [a-z][^`]*)`", sentences)]
     return sorted({line for line in lines if re.match(r"(\.venv/bin/)?vla-ros |bash scripts/demo\.sh", line)})
 
 
@@ -59,6 +61,11 @@ def test_a_command_that_is_shown_exists_with_its_options(line: str) -> None:
     known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
     used = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert used - known - {"--help"} == set()
+    if used - {"--help"} and "$" not in line:  # a call without options may only name the command
+        needed = {
+            parameter.opts[0] for parameter in command.params if parameter.required and parameter.opts[0][:2] == "--"
+        }
+        assert needed - used == set(), "options that it needs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

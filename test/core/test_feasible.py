@@ -175,6 +175,20 @@ def test_a_robots_own_dataset_is_made_of_what_it_can_repeat(tmp_path: Path):
         retarget(arm, robot, Placement(TABLE), tmp_path / "again")
 
 
+def test_the_pose_that_the_robot_observes_is_in_its_own_root(tmp_path: Path):
+    hand = record(tmp_path / "hand", [motion(20)])
+    stream = (
+        "  observation.pose.tool: {topic: /tool, kind: pose, frame: base_link, align: interpolate, rate: 100}\n  task:"
+    )
+    text = robot_contract().text
+    retarget(hand, parse_contract(text.replace("  task:", stream), "arm.yaml"), Placement(TABLE), tmp_path / "arm")
+    far, turned = distance(Dataset(tmp_path / "arm").column("observation.pose.tool", 0), motion(20)[:-1])
+    assert far.max() < 1e-6 and turned.max() < 1e-3
+    other = parse_contract(text.replace("  task:", stream.replace("pose.tool", "pose.cup")), "arm.yaml")
+    with pytest.raises(DatasetError, match=r"wants 'observation.pose.cup'.* only 'observation.pose.tool' can be had"):
+        retarget(hand, other, Placement(TABLE), tmp_path / "other")
+
+
 def test_fingers_are_told_to_close_further_the_more_closed_they_are(tmp_path: Path):
     hand, robot = record(tmp_path / "hand", [motion(20)]), robot_contract()
     retarget(hand, robot, Placement(TABLE), tmp_path / "plain")

@@ -50,3 +50,13 @@ def test_after_a_gap_the_hand_may_be_elsewhere() -> None:
     assert filtered(0.0, pose(0.0)) and filtered(5.0, pose(0.4)) and not filtered(5.01, pose(-0.4))
     filtered.reset()
     assert filtered(5.02, pose(-0.4))
+
+
+def test_what_is_only_nearer_than_the_last_leap_is_a_leap_still() -> None:
+    assert believed(LeapFilter(), 0.0, [pose(0.0), pose(1.0), pose(0.45), pose(0.001)]) == [True, False, False, True]
+
+
+def test_places_that_go_on_leaping_are_not_believed() -> None:
+    filtered = LeapFilter()
+    places = [pose(0.0), *[pose(1.0 + k % 2) for k in range(200)]]
+    assert not any(believed(filtered, 0.0, places)[1:])

@@ -241,3 +241,24 @@ def test_poses_between_two_setpoints_keep_unit_quaternions(tmp_path: Path) -> No
     assert np.linalg.norm(action[:, 3:7], axis=1) == pytest.approx(np.ones(len(action)), abs=1e-6)
     t = 0.1 + (np.arange(len(action)) + 1) / 30
     assert action[:, 3] == pytest.approx(np.sin(5 * t), abs=1e-3)
+
+
+def test_an_instruction_that_is_given_needs_no_text_stream_and_wins_over_it(tmp_path: Path) -> None:
+    robot = Robot(tmp_path / "set")
+    silent = Robot(tmp_path / "silent")
+    silent.recorder = EpisodeRecorder(silent.contract, silent.writer)  # nobody says anything
+    for one in (robot, silent):
+        one.run(0.1)
+        one.recorder.start(one.now, "wipe the table")
+        one.run(0.5)
+        one.recorder.save()
+    for name in ("set", "silent"):
+        assert Dataset(tmp_path / name).episodes[0].tasks == ("wipe the table",)
+
+
+def test_without_an_instruction_the_text_stream_must_have_said_one(tmp_path: Path) -> None:
+    robot = Robot(tmp_path / "set")
+    robot.recorder = EpisodeRecorder(robot.contract, robot.writer)
+    robot.run(0.1)
+    with pytest.raises(DatasetError, match="cannot start: task: no data yet on /instruction"):
+        robot.recorder.start(robot.now)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -271,6 +272,34 @@ def test_a_label_and_notes_are_kept_with_their_episode(ros: RosTest, recorder: t
     first, second = data.notes[0]
     assert first.text == "the gripper slipped" and 0.0 < first.time <= 0.5
     assert second.text == "table moved" and second.time == pytest.approx(data.num_frames / 30)
+
+
+def test_when_everything_falls_silent_the_episode_ends_and_is_no_success(ros: RosTest, tmp_path: Path) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    (tmp_path / "small.yaml").write_text(small_contract().text)
+    process = start(tmp_path, use_sim_time="false", task="wipe the table")
+    streams = Streams(ros)
+    streams.connect()
+    streams.now = time.time_ns()
+
+    def begun() -> bool:
+        streams.run(time.time_ns() / SECOND)
+        return bool(command(ros, "start").success)
+
+    ros.wait_for(begun, what="the start of the recording")
+    streams.run(streams.now / SECOND + 0.7)
+    stopped = ros.message(
+        DiagnosticArray, "/diagnostics", matching=lambda m: any("no action" in s.message for s in m.status)
+    )
+    problem = next(s.message for s in stopped.status if "no action" in s.message)
+    told = json.loads(command(ros, "save").message)
+    assert told["success"] is False and told["problem"] == problem and told["rows"] >= 15
+    data = Dataset(tmp_path / "set")
+    assert data.episodes[0].success is False and data.episodes[0].tasks == ("wipe the table",)
+    assert [note.text for note in data.notes[0]] == [f"recording stopped: {problem}"]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
 
 
 def fill(file: Path) -> None:

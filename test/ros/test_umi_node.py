@@ -48,22 +48,19 @@ class Hand:
     def __init__(self, ros: RosTest, camera: TagCamera) -> None:
         from geometry_msgs.msg import PoseStamped
         from sensor_msgs.msg import Image, JointState
-        from std_msgs.msg import String
 
         from vla_ros.ros import qos
 
         self.ros, self.camera = ros, camera
         self.pictures = ros.node.create_publisher(Image, "/gripper_camera/color/image_raw", qos.reliable(10))
         self.poses = ros.node.create_publisher(PoseStamped, "/tracker/pose", qos.reliable(200))
-        self.text = ros.node.create_publisher(String, "/instruction", qos.LATCHED)
-        self.text.publish(String(data="put the cup on the saucer"))
         self.openings: list[Any] = ros.collect(JointState, "/gripper/joint_states", qos.reliable(100))
         self.tools: list[Any] = ros.collect(PoseStamped, "/gripper/pose", qos.reliable(1000))
         self.shown = self.posed = 0
 
     def connect(self) -> None:
         """Wait until whoever listens is there: umi_node to this, recorder_node to umi_node's."""
-        ends = (self.pictures, self.poses, self.text)
+        ends = (self.pictures, self.poses)
         self.ros.wait_for(lambda: all(end.get_subscription_count() for end in ends), what="subscriptions")
         topics = ("/gripper/image", "/gripper/pose", "/gripper/joint_states")
         count = self.ros.node.count_subscribers
@@ -136,7 +133,7 @@ def recording(ros: RosTest, calibrated: tuple[Path, TagCamera], tmp_path: Path) 
     common = {"contract": folder / "hand.yaml", "use_sim_time": "true"}
     started = [
         start("umi_node", {**common, "camera_info": folder / "camera.yaml", "gripper": folder / "gripper.yaml"}),
-        start("recorder_node", {**common, "root": tmp_path / "set"}),
+        start("recorder_node", {**common, "root": tmp_path / "set", "task": "put the cup on the saucer"}),
     ]
     hand_ = Hand(ros, camera)
     hand_.connect()
@@ -220,5 +217,6 @@ def test_a_lost_tracker_ends_the_episode_and_what_was_right_is_kept(ros: RosTest
     assert 5 <= told["rows"] <= 15, told
     assert POSE in told["problem"]
     assert data.episodes[0].length == told["rows"]
+    assert data.episodes[0].success is False and told["problem"] in data.notes[0][0].text
     moving.move(first + 1.9)  # it is found again
     assert moving.passed_on()

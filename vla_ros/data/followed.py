@@ -31,5 +31,11 @@ class FollowedTool:
         for key in (self._pose, self._state.key):
             if key in seen.invalid:
                 return None, f"{key}: {seen.invalid[key]}"
+            buffer = self._aligner.buffers[key]
+            if (gap := buffer.gap(t)) > buffer.spec.max_age:  # where the hand was meanwhile nobody knows
+                return (
+                    None,
+                    f"{key}: silent for {gap:.2f} s on {buffer.spec.topic}, at most {buffer.spec.max_age:g} s allowed",
+                )
         pose, state = seen.values[self._pose], seen.values[self._state.key]
         return np.concatenate([pose, state[self._columns]]).astype(np.float64), ""

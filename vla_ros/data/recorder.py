@@ -55,6 +55,7 @@ class EpisodeRecorder:
         self._fps = frames_per_second(contract)
         self._sync = sync_names(contract)
         self._text = next((stream.key for stream in contract.streams("text")), None)
+        self._said = self._text  # the text stream whose words are the rows' instruction, None where it was given
         self._sensors = [self.aligner.buffers[key] for key in self._sync]
         self._action_times: list[int] = []
         self._actions: list[npt.NDArray[np.float64]] = []
@@ -103,19 +104,20 @@ class EpisodeRecorder:
         """Begin an episode at the next grid time after the newest complete observation; return that time
         [ns].
 
-        task: the instruction, by default the text stream's. first: the grid time to begin at instead [ns].
+        task: the instruction of all rows, by default the text stream's, row by row. first: the grid time to begin at
+        instead [ns].
         Raises DatasetError unless idle, or naming the stream that is not valid at `now` [ns].
         """
         after(self.state, "start")
         seen = self.aligner.latest(now)
-        if seen.invalid:
-            key, reason = next(iter(seen.invalid.items()))
+        self._said = self._text if task is None else None
+        if invalid := {key: why for key, why in seen.invalid.items() if key != self._text or self._said}:
+            key, reason = next(iter(invalid.items()))
             raise DatasetError(f"cannot start: {key}: {reason}")
         late = not self._action_times or self._action_times[-1] < seen.stamp - ACTION_GAP * NANOSECONDS
         if late and self._followed is None:
             raise DatasetError("cannot start: no action from the gate: is it running?")
-        instruction = task or (str(seen.values[self._text]) if self._text else "")
-        self.writer.start_episode(instruction)
+        self.writer.start_episode(task or self._instruction(seen) or "")
         self._first = self._next = -(-seen.stamp * self._fps // NANOSECONDS)
         if self._first and self._grid(self._first - 1) >= seen.stamp:  # the grid is rounded to whole nanoseconds
             self._first = self._next = self._first - 1
@@ -212,14 +214,14 @@ class EpisodeRecorder:
 
     def _row(self, t: int) -> tuple[dict[str, Any], str | None] | None:
         seen = self.aligner.align(t)
-        missing = [key for key in self.contract.observation if key not in seen.values]
+        missing = [key for key in (*self._sync, *filter(None, [self._said])) if key not in seen.values]
         action, reason = self._action_at(self._grid(self._next + 1)), "no action from the gate"
         if self._followed is not None:
             action, reason = self._followed.at(self._grid(self._next + 1))
         if missing or action is None:
             self.problem = f"{missing[0]}: {seen.invalid[missing[0]]}" if missing else f"{reason} for row {self.rows}"
             return None
-        for key in seen.invalid:
+        for key in seen.invalid.keys() - {self._text}:
             self.stale_rows[key] = self.stale_rows.get(key, 0) + 1
         row = {key: _read_only(seen.values[key]) for key in self._sync}
         row["action"] = action
@@ -234,7 +236,7 @@ class EpisodeRecorder:
         return any(before[-1:]) or any(running for t, running in self._handed if begin < t <= end)
 
     def _instruction(self, seen: Observation) -> str | None:
-        return str(seen.values[self._text]) if self._text else None
+        return str(seen.values[self._said]) if self._said else None
 
     def _action_at(self, t: int) -> npt.NDArray[np.float64] | None:
         after = bisect_left(self._action_times, t)

@@ -118,7 +118,7 @@ class Recording:
             return None
         answer = self._ask("save")
         if answer["problem"]:
-            raise GraphError(f"{RECORDER}: {answer['problem']}")
+            raise GraphError(f"{RECORDER}: {answer['problem']}; episode {answer['episode']} is kept as a failed one")
         self._saved = True
         self._cues.give("saved")
         return answer | {"seconds": (self._filled - self._first) / NANOSECONDS}

@@ -100,7 +100,8 @@ def retarget(
 
     An episode counts if at least the part `least` of its rows is feasible; its longest stretch in reach is taken, since what
     is too fast now and then the gate bounds. The joints are those of inverse kinematics; pictures are copied where the
-    robot's contract has them by the same key and shape.
+    robot's contract has them by the same key and shape. The pose stream that the hand's action follows becomes that of the
+    robot's tip in the robot's root.
     squeeze: how much further [m of one finger] than the hand's the robot's fingers are told to close, all of it where they are
     closed and nothing where they are wide open: a hand's fingers stop at what they hold, and so much presses on it.
     Raises DatasetError for a stream of the robot that a hand does not record.
@@ -130,6 +131,11 @@ def check_streams(dataset: Dataset, robot: Contract) -> None:
         raise DatasetError(f"'{dataset.root}' has {mine.rate:g} rows a second, {robot.source} wants {robot.rate:g}")
     for stream in robot.streams():
         have = mine.observation.get(stream.key)
+        if stream.kind == "pose" and stream.key != mine.action.follows:
+            raise DatasetError(
+                f"{robot.source} wants '{stream.key}', which '{dataset.root}' has in the recording's frame, if at all: of poses "
+                f"only '{mine.action.follows}' can be had in the robot's"
+            )
         if stream.kind in ("joints", "text") or (have is not None and have.shape == stream.shape):
             continue
         what = f"has {list(have.shape)}" if have is not None else "does not have it"
@@ -164,7 +170,8 @@ def _write(
 ) -> None:
     robot, index, joints = writer.contract, report.episode, report.found.joints
     frames = {s.key: dataset.frames(s.key, index) for s in robot.streams("image")}
-    copied = [s.key for s in robot.streams() if s.kind not in ("image", "joints", "text")]
+    copied = [s.key for s in robot.streams() if s.kind not in ("image", "joints", "text", "pose")]
+    followed = [s.key for s in robot.streams("pose")]  # see `check_streams`
     columns = {key: dataset.column(key, index) for key in copied}
     stamps = dataset.column(STAMP, index)
     columns_of = [robot.state.names.index(name) for name in robot.action.names if name in robot.state.names]
@@ -177,6 +184,7 @@ def _write(
             {
                 **{key: values[row] for key, values in frames.items()},
                 **{key: values[row] for key, values in columns.items()},
+                **{key: goals[row].astype(np.float32) for key in followed},
                 robot.state.key: joints[row].astype(np.float32),
                 "action": np.concatenate([goals[row + 1], action]) if pose else action,
                 AGE: np.zeros(count, dtype=np.float32),

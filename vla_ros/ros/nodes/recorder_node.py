@@ -1,7 +1,8 @@
 """recorder_node: what the sensors saw and what the gate really sent, as episodes of a LeRobot v3 dataset.
 
 Services ``~/start``, ``~/save``, ``~/discard``, ``~/rerecord`` (std_srvs/Trigger) and ``~/label`` (std_srvs/SetBool, the
-running episode's outcome): the answer's message is JSON, or the reason for a refusal. A text on ``/recorder/note``
+running episode's outcome): the answer's message is JSON, or the reason for a refusal. An episode whose recording stopped by
+itself has a note that says why and, where nobody has labelled it, is no success. A text on ``/recorder/note``
 (String) is kept with the running episode, or with the one just saved; one on ``/teleop/trouble`` with the running one.
 ``/recorder/episode`` (String, see `vla_ros.data.bags.events`) tells what became of each episode and note, so that a bag of the
 run can be cut the same way.
@@ -41,7 +42,7 @@ ACTION_DEPTH = 100  # one second of the gate's setpoints
 REPORT_PERIOD = 0.5  # [s]
 NOTE = "/recorder/note"
 TROUBLE = "/teleop/trouble"
-STALLED = 4  # reports without a new row, after which a late stream is waited for no longer
+STALLED = 4  # reports without a new row, or without any sample, after which what is late is waited for no longer
 
 
 class RecorderNode(ManagedNode):
@@ -88,7 +89,8 @@ class RecorderNode(ManagedNode):
         for command, answer in answers.items():
             self.create_service(Trigger, f"~/{command}", self._service(answer))
         self.create_service(SetBool, "~/label", self._service(self._label))
-        self._stalled = 0
+        self._stalled = self._silent = 0
+        self._stopped = False  # and it was told why
         self.create_timer(REPORT_PERIOD, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def deactivate(self) -> None:
@@ -107,7 +109,7 @@ class RecorderNode(ManagedNode):
         if self._aligner.jumps != self._jumps:
             self._jumps, self._newest = self._aligner.jumps, 0
             self._recorder.clock_jumped()
-        self._newest = max(self._newest, stamp)
+        self._newest, self._silent = max(self._newest, stamp), 0
         self._advance(self._newest)
 
     def _on_action(self, message: JointTrajectory) -> None:
@@ -126,12 +128,13 @@ class RecorderNode(ManagedNode):
         recorder = self._recorder
         if recorder.state != "recording":
             return
-        before = recorder.problem
         if recorder.advance(now):
             self._stalled = 0
             self._progress.publish(to_time(recorder.progress))
-        if recorder.problem and not before:
+        if recorder.problem and not self._stopped:
+            self._stopped = True
             self.get_logger().error(f"recording stopped after {recorder.rows} rows: {recorder.problem}")
+            self._on_note(String(data=f"recording stopped: {recorder.problem}"))
 
     def _now(self) -> int:
         return self._newest if self._simulated else self.stamp()
@@ -178,6 +181,7 @@ class RecorderNode(ManagedNode):
         assert self._writer is not None
         task = str(self.get_parameter("task").value)
         first = self._recorder.start(self._now(), task or None)
+        self._stopped = False
         event = EpisodeEvent("start", first=first, task=task)
         if self._raw is not None:
             try:
@@ -193,8 +197,9 @@ class RecorderNode(ManagedNode):
         self._advance(self._newest)
         recorder = self._recorder
         labelled = recorder.success
-        success = bool(self.get_parameter("success").value) if labelled is None else labelled
         rows, problem, stale = recorder.rows, recorder.problem, dict(recorder.stale_rows)
+        unlabelled = bool(self.get_parameter("success").value) and not problem  # what was cut short is no success
+        success = unlabelled if labelled is None else labelled
         event = EpisodeEvent("save", rows=rows, success=success)
         if recorder.state == "recording" and self._raw is not None:
             try:
@@ -221,7 +226,10 @@ class RecorderNode(ManagedNode):
         assert self._writer is not None
         recorder = self._recorder
         self._stalled += 1
-        if self._stalled > STALLED:
+        self._silent += 1
+        if self._silent > STALLED and not self._simulated:  # a simulation may stand still
+            self._advance(self._newest + 2 * recorder.grace)
+        elif self._stalled > STALLED:
             self._advance(self._newest + recorder.grace)
         level = ERROR if recorder.problem else WARN if recorder.stale_rows else OK
         values = {

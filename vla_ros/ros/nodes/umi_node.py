@@ -62,8 +62,9 @@ class UmiNode(ManagedNode):
         if contract.state.names != ("gripper" + POSITION_SUFFIX,):
             raise ContractError(f"{contract.source}: observation.state.names: want [gripper.pos] alone")
         tags = load_gripper(gripper)
-        self._reader, self._tracker = OpeningReader(tags, load_intrinsics(lens)), ToolTracker(tags.tool)
         self._pose_spec = contract.observation[contract.action.follows]
+        self._reader = OpeningReader(tags, load_intrinsics(lens))
+        self._tracker = ToolTracker(tags.tool, self._pose_spec.max_age)
         pictures = contract.streams("image")
         self._size = (pictures[0].shape[1], pictures[0].shape[0]) if pictures else None
         self._told: Counter[str] = Counter()  # pictures since the last report, by the tags that were seen
