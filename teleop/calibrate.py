@@ -14,13 +14,14 @@ from typing import TextIO
 
 from vla_ros.drivers.address import Address
 from vla_ros.errors import DeviceError
-from vla_ros.teleop.calibration import TICKS, Calibration, ServoJoint
+from vla_ros.teleop.calibration import TICKS, Calibration, ServoJoint, nearest_turn, writable
 from vla_ros.teleop.servo_bus import ServoBus
 from vla_ros.teleop.servo_tables import DYNAMIXEL, FEETECH, ServoTable
 
 TABLES: Mapping[str, ServoTable] = {"dynamixel": DYNAMIXEL, "feetech": FEETECH}
 MOVED = 40  # [ticks], 3.5 degrees: less is no answer to "turn it"
 PAUSE = 0.02  # [s] between two looks at the servos
+FAR = 1500  # [ticks], 132 degrees from one look to the next: further, and it may have gone the other way round
 
 
 class Guide:
@@ -28,6 +29,7 @@ class Guide:
 
     def __init__(self, bus: ServoBus, lines: TextIO, say: Callable[[str], None]) -> None:
         self._bus, self._say = bus, say
+        self._turned: dict[int, int] = {}  # ticks by id at the last look, counted on over turns
         self._entered: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, args=(lines,), name="answers", daemon=True).start()
 
@@ -38,7 +40,7 @@ class Guide:
 
         grippers: joints that open and close, with their positions then, closed first [m]. Raises DeviceError.
         """
-        offsets = self._prepare(joints)
+        offsets, modes = self._prepare(joints)
         turned = [name for name in joints if name not in grippers]
         pose = ", ".join(f"{name} {home.get(name, 0.0):.2f}" for name in turned)
         zero = self._ask(
@@ -52,21 +54,33 @@ class Guide:
             low, high = min(ticks[servo] for ticks in seen), max(ticks[servo] for ticks in seen)
             if name not in grippers and high - low < MOVED:
                 raise DeviceError(f"joint '{name}' (servo {servo}) was not moved: it went from {low} to {high} ticks")
+            if high - low >= TICKS:
+                raise DeviceError(
+                    f"joint '{name}' (servo {servo}) went from {low} to {high} ticks, which is not within a turn ({TICKS}), "
+                    "and servos tell no more: move it less far"
+                )
             made[name] = ServoJoint(
-                servo, low, max(high, low + 1), zero[servo], at, directions.get(name, 1), homing_offset=offsets[servo]
+                *(servo, low, max(high, low + 1), zero[servo], at, directions.get(name, 1)),
+                homing_offset=offsets[servo],
+                drive_mode=modes.get(servo),
             )
         for name, (closed, opened) in grippers.items():
             if name in joints:
                 made[name] = self._gripper(made[name], name, closed, opened, joints)
         return Calibration(made)
 
-    def _prepare(self, joints: Mapping[str, int]) -> dict[int, int]:
+    def _prepare(self, joints: Mapping[str, int]) -> tuple[dict[int, int], dict[int, int]]:
+        """Let the servos go; return their homing offsets and, where they have some, their drive modes by id."""
         silent = [servo for servo in joints.values() if self._bus.ping(servo) is None]
         if silent:
             raise DeviceError(f"{self._bus.port}: no answer from servo {', '.join(map(str, silent))}; give --ids")
         for servo in joints.values():
             self._bus.torque_off(servo)
-        return {servo: self._bus.read(servo, self._bus.table.homing) for servo in joints.values()}
+        offsets = {servo: self._bus.read(servo, self._bus.table.homing) for servo in joints.values()}
+        register = self._bus.table.drive_mode
+        if register is None:
+            return offsets, {}
+        return offsets, {servo: self._bus.read(servo, register) & 1 for servo in joints.values()}
 
     def _direction(self, name: str, joints: Mapping[str, int]) -> int:
         seen = self._ask(
@@ -86,6 +100,10 @@ class Guide:
         wide = self._ask(f"Open '{name}', then press Enter.", joints)[-1][joint.id]
         if abs(wide - shut) < MOVED:
             raise DeviceError(f"joint '{name}' (servo {joint.id}) is at {shut} closed and {wide} open: too near")
+        if abs(wide - shut) >= TICKS:
+            raise DeviceError(
+                f"joint '{name}' (servo {joint.id}) is at {shut} closed and {wide} open: a turn ({TICKS}) or more"
+            )
         low, high = sorted(((shut, closed), (wide, opened)))
         return replace(joint, range_min=low[0], range_max=high[0], ends=(low[1], high[1]))
 
@@ -106,14 +124,21 @@ class Guide:
                 return seen
 
     def _ticks(self, servos: Sequence[int]) -> dict[int, int]:
+        """Return ticks by id: within the servos' turn at the first look, counted on from the last one after that."""
+        problem = ""
         for _ in range(10):
             ticks, _, failed, _ = self._bus.positions(servos)
-            if failed is None:
-                for servo, value in ticks.items():
-                    if not -8 * TICKS <= value <= 8 * TICKS:
-                        raise DeviceError(f"{self._bus.port}: servo {servo} says {value} ticks: reboot it")
-                return ticks
-        raise DeviceError(f"{self._bus.port}: servo {failed} does not answer")
+            if failed is not None:
+                problem = f"servo {failed} does not answer"
+                continue
+            turned = {servo: nearest_turn(value, self._turned.get(servo, TICKS // 2)) for servo, value in ticks.items()}
+            moved = {servo: abs(value - self._turned.get(servo, value)) for servo, value in turned.items()}
+            servo = max(moved, key=lambda each: moved[each])
+            if moved[servo] <= FAR:
+                self._turned = turned
+                return turned
+            problem = f"servo {servo} is {moved[servo]} ticks from where it just was: turn it slower"
+        raise DeviceError(f"{self._bus.port}: {problem}")
 
     def _listen(self, lines: TextIO) -> None:
         for line in lines:
@@ -132,7 +157,7 @@ def calibrate_leader(
     home: Mapping[str, float] | None = None,
 ) -> Calibration:
     """Calibrate the arm at ``dynamixel:///dev/ttyUSB0?baud=1000000`` and save it to `output`. ids: of the servos, in the
-    order of `joints`; by default 1, 2, ... Raises DeviceError.
+    order of `joints`; by default 1, 2, ... Raises DeviceError: before anything is asked if `output` cannot be written.
     """
     parsed = Address.parse(address)
     if parsed.device not in TABLES:
@@ -141,6 +166,8 @@ def calibrate_leader(
     servos = list(ids) or list(range(1, len(joints) + 1))
     if len(servos) != len(joints) or len(set(servos)) != len(servos):
         raise DeviceError(f"ids {servos}: want {len(joints)} different ones, for {', '.join(joints)}")
+    with writable(output):
+        pass
     table = TABLES[parsed.device]
     bus = ServoBus(table, parsed.path, parsed.whole("baud", table.baud, 9600, 4_000_000))
     bus.open()

@@ -3,6 +3,10 @@
 Two kinds of file. Our own YAML, made by ``vla-ros calibrate leader``; and LeRobot's calibration JSON (``id``, ``drive_mode``,
 ``homing_offset``, ``range_min``, ``range_max`` a motor), where a joint is at zero in the middle of its range and the homing
 offset has been written into the servo.
+
+A servo tells where it is within a turn, and nothing of whole turns: a Feetech's position begins anew at 0 after 4095, and a
+Dynamixel forgets when its power goes how often it was turned round. So a joint's range is a turn at most, and ticks are taken
+to be in the turn around the middle of its range.
 """
 
 from __future__ import annotations
@@ -10,9 +14,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
+from errno import EEXIST
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +37,9 @@ class ServoJoint:
 
     id: of its servo. range_min, range_max: ticks it was moved between. zero: tick at which the joint is at `at` [rad].
     direction: 1, or -1 where more ticks are less of an angle. ends: joint positions at range_min and range_max, for one
-    that is not turned angle by angle, such as a gripper [m]; None else. homing_offset: what the servo's register held when
-    it was calibrated; None: not known.
+    that is not turned angle by angle, such as a gripper [m]; None else. homing_offset, drive_mode: what the servo's registers
+    held when it was calibrated; None: not known. A Dynamixel of drive_mode 1 counts the other way round by itself, so that
+    it says nothing about `direction`; Feetech servos have none: there, LeRobot's swaps a gripper's ends.
     """
 
     id: int
@@ -44,17 +50,32 @@ class ServoJoint:
     direction: int = 1
     ends: tuple[float, float] | None = None
     homing_offset: int | None = None
+    drive_mode: int | None = None
 
     def __post_init__(self) -> None:
         if self.id not in IDS:
             raise DeviceError(f"id is {self.id}, want 0 to 252")
         if self.range_min >= self.range_max:
             raise DeviceError(f"range_min {self.range_min} is not below range_max {self.range_max}")
+        if self.range_max - self.range_min > TICKS:
+            raise DeviceError(
+                f"range_min {self.range_min} and range_max {self.range_max} are more than a turn apart ({TICKS} ticks)"
+            )
         if self.direction not in (1, -1):
             raise DeviceError(f"direction is {self.direction}, want 1 or -1")
+        if self.drive_mode not in (None, 0, 1):
+            raise DeviceError(f"drive_mode is {self.drive_mode}, want 0 or 1")
 
-    def position(self, ticks: int) -> float:
-        """Return the joint's position [rad, m] at `ticks`."""
+    @property
+    def middle(self) -> int:
+        """Ticks in the middle of the range; half a turn from there, the servo's next turn begins."""
+        return (self.range_min + self.range_max + 1) // 2
+
+    def position(self, ticks: int, around: int | None = None) -> float:
+        """Return the joint's position [rad, m] at `ticks`, taken to be within half a turn of `around`: the middle of the
+        range, or ticks that the joint was at just before.
+        """
+        ticks = nearest_turn(ticks, self.middle if around is None else around)
         if self.ends is None:
             return self.at + self.direction * (ticks - self.zero) * 2.0 * math.pi / TICKS
         share = (ticks - self.range_min) / (self.range_max - self.range_min)
@@ -85,12 +106,13 @@ class Calibration:
         if not names:
             raise DeviceError(f"{self.source}: no joints")
 
-    def positions(self, ticks: Mapping[int, int]) -> dict[str, float]:
-        """Return the joints' positions [rad, m] by name at the servos' `ticks` by id."""
-        return {name: joint.position(ticks[joint.id]) for name, joint in self.joints.items()}
+    def positions(self, ticks: Mapping[int, int], around: Mapping[int, int] | None = None) -> dict[str, float]:
+        """Return the joints' positions [rad, m] by name at the servos' `ticks` by id; see `ServoJoint.position`."""
+        near = around or {}
+        return {name: joint.position(ticks[joint.id], near.get(joint.id)) for name, joint in self.joints.items()}
 
     def save(self, path: Path) -> None:
-        """Write our own format."""
+        """Write our own format: the whole file, or none. Raises DeviceError where nothing can be written."""
         joints = {
             name: {k: v for k, v in asdict(joint).items() if v is not None} for name, joint in self.joints.items()
         }
@@ -98,7 +120,35 @@ class Calibration:
             if "ends" in joint:
                 joint["ends"] = list(joint["ends"])
         text = "# Made by vla-ros calibrate leader: see docs/teleop.md.\n"
-        path.write_text(text + yaml.safe_dump({"joints": joints}, sort_keys=False), encoding="utf-8")
+        with writable(path) as partial:
+            partial.write_text(text + yaml.safe_dump({"joints": joints}, sort_keys=False), encoding="utf-8")
+            partial.replace(path)
+
+
+def nearest_turn(ticks: int, around: int) -> int:
+    """Return `ticks`, more or less by whole turns, within half a turn of `around`."""
+    return around + (ticks - around + TICKS // 2) % TICKS - TICKS // 2
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[Path]:
+    """Give an empty file beside `path`, to be renamed to it once it is written; it is removed in the end if it was not.
+
+    Raises DeviceError where a calibration cannot be saved as `path`.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise OSError(EEXIST, "it is there already, and no file")
+        partial = path.with_name(f".{path.name}.new")
+        partial.touch()
+        try:
+            yield partial
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise DeviceError(
+            f"calibration cannot be saved as '{path}': {error.strerror}; want a file in a folder that can be written to"
+        ) from None
 
 
 def load_calibration(path: str, renamed: Mapping[str, str] | None = None) -> Calibration:
@@ -151,16 +201,14 @@ def _from_ours(values: Any) -> ServoJoint:
 
 def _from_lerobot(values: Any) -> ServoJoint:
     given = _whole(_checked(values, sorted(LEROBOT), sorted(LEROBOT)))
-    if given["drive_mode"] not in (0, 1):
-        raise DeviceError(f"drive_mode is {given['drive_mode']}, want 0 or 1")
     low, high = given["range_min"], given["range_max"]
     return ServoJoint(
         given["id"],
         low,
         high,
         zero=round((low + high) / 2),
-        direction=-1 if given["drive_mode"] else 1,
         homing_offset=given["homing_offset"],
+        drive_mode=given["drive_mode"],
     )
 
 

@@ -11,6 +11,7 @@ from vla_ros.action import NANOSECONDS
 
 Array = npt.NDArray[np.float64]
 GAP = 0.5  # [s] between two samples: the filter begins anew
+BACK = 0.1  # [s] by which a stamp is before the last: not a late sample, the clock was set back
 
 
 class OneEuro:
@@ -29,18 +30,21 @@ class OneEuro:
         self._last: tuple[int, Array, Array] | None = None  # stamp, value, speed
 
     def __call__(self, stamp: int, value: npt.ArrayLike) -> Array:
-        """Return the filtered `value` [N] of time `stamp` [ns]; a stamp that is not later changes nothing."""
+        """Return the filtered `value` [N] of time `stamp` [ns]; a stamp that is not later changes nothing.
+
+        After a gap, and with a clock that was set back, it begins anew.
+        """
         new = np.array(value, dtype=np.float64)
-        if self._last is None or self._last[1].shape != new.shape or stamp - self._last[0] > GAP * NANOSECONDS:
+        since = 0.0 if self._last is None else (stamp - self._last[0]) / NANOSECONDS
+        if self._last is None or self._last[1].shape != new.shape or not -BACK <= since <= GAP:
             self._last = (stamp, new, np.zeros_like(new))
             return new.copy()
-        before, old, speed = self._last
-        period = (stamp - before) / NANOSECONDS
-        if period <= 0.0:
+        _, old, speed = self._last
+        if since <= 0.0:
             return old.copy()
-        speed = speed + _share(self._speed_cutoff, period) * ((new - old) / period - speed)
+        speed = speed + _share(self._speed_cutoff, since) * ((new - old) / since - speed)
         cutoff = self._cutoff + self._beta * np.abs(speed)
-        filtered = old + _share(cutoff, period) * (new - old)
+        filtered = old + _share(cutoff, since) * (new - old)
         self._last = (stamp, filtered, speed)
         return filtered.copy()
 

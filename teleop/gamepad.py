@@ -54,18 +54,18 @@ class Pad:
         self._ends, self._ranges, self._dead = gripper, ranges, dead
         self._rest = b""
         self._deflections = np.zeros(6)
-        self._closed: float | None = None  # how far the trigger is pulled, once it was
+        self._closed = 0.0  # how far the trigger is pulled
         self._clutch = False
 
     def press(self, data: bytes, now: float) -> None:
-        """Take bytes as they came; the end of an event may come later."""
+        """Take bytes as they came; the end of an event may come later. Raises DeviceError when some did not come."""
         data = self._rest + data
         whole = len(data) - len(data) % EVENT.size
         self._rest = data[whole:]
         for _, _, kind, code, value in EVENT.iter_unpack(data[:whole]):
             if kind == SYN and code == SYN_DROPPED:
-                self._deflections[:], self._clutch = 0.0, False  # nobody knows what is pressed now
-            elif kind == KEY and code == CLUTCH:
+                raise DeviceError("events were lost, nobody knows what is pressed now")
+            if kind == KEY and code == CLUTCH:
                 self._clutch = bool(value)
             elif kind == ABS and code in AXES:
                 axis, sign = AXES[code]
@@ -76,7 +76,7 @@ class Pad:
     def sample(self, stamp: int, now: float) -> TeleopSample:
         """Return what the pad asks for, stamped `stamp` [ns]."""
         gripper = None
-        if self._ends is not None and self._closed is not None:
+        if self._ends is not None:
             gripper = self._ends[1] + self._closed * (self._ends[0] - self._ends[1])
         twist = dead_zone(self._deflections, self._dead) * self._speeds
         return TeleopSample(stamp, twist=twist, gripper=gripper, clutch=self._clutch)

@@ -22,7 +22,7 @@ class Meaning(Protocol):
     """What a device's bytes mean."""
 
     def press(self, data: bytes, now: float) -> None:
-        """Take bytes as they came at `now` [s]."""
+        """Take bytes as they came at `now` [s]. Raises DeviceError when it is unknown what they mean."""
 
     def sample(self, stamp: int, now: float) -> TeleopSample:
         """Return what is asked for at `now` [s], stamped `stamp` [ns]: a twist [6], a gripper, the device's clutch."""
@@ -67,7 +67,10 @@ class HandDevice:
                 raise DeviceError(f"{self.path} is closed: {error}") from None
             if ready and not data:
                 raise DeviceError(f"{self.path} is closed")
-            self._meaning.press(data, time.monotonic())
+            try:
+                self._meaning.press(data, time.monotonic())
+            except DeviceError as error:
+                raise DeviceError(f"{self.path}: {error}") from None
         stamp = time.time_ns()
         return Reading(self._meaning.sample(stamp, time.monotonic()), stamp)
 

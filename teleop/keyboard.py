@@ -45,7 +45,10 @@ HELP = (
 
 
 class Keys:
-    """What strokes mean. speed [m/s] and turn [rad/s] of a held key; gripper: closed and open position [m], None without."""
+    """What strokes mean. speed [m/s] and turn [rad/s] of a held key; gripper: closed and open position [m], None without.
+
+    Taking the clutch forgets what the gripper was told: it stays as it is until it is told anew.
+    """
 
     def __init__(self, speed: float = 0.08, turn: float = 0.5, gripper: tuple[float, float] | None = None) -> None:
         self._speeds = np.array([speed] * 3 + [turn] * 3)
@@ -77,7 +80,7 @@ class Keys:
             axis, sign = MOVES[key]
             self._until[axis], self._signs[axis] = now + STROKE, sign
         elif key == CLUTCH:
-            self.clutch = not self.clutch
+            self.clutch, self._gripper = not self.clutch, None
             self._until[:] = 0.0
         elif key in (OPEN, CLOSE) and self._ends is not None:
             self._gripper = self._ends[key == OPEN]

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from vla_ros.action import NANOSECONDS, ActionChunk
-from vla_ros.contract import Contract
+from vla_ros.contract import POSITION_SUFFIX, Contract
 from vla_ros.errors import DeviceError, KinematicsError, unknown_name
 from vla_ros.kinematics import Kinematics
 from vla_ros.limits import motion_limits
+from vla_ros.pose import IDENTITY, distance, same_side
 from vla_ros.teleop.clutch import Clutch, ClutchSettings
 from vla_ros.teleop.device import TeleopSample
-from vla_ros.teleop.filters import OneEuro, Slack
+from vla_ros.teleop.filters import BACK, OneEuro, Slack
 from vla_ros.teleop.leader_follower import LeaderFollower
 from vla_ros.teleop.retargeting import Retargeting
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from vla_ros.differential_ik import DifferentialIk
 
 Array = npt.NDArray[np.float64]
-FARTHEST = 0.6  # [rad, m] that the arm may be behind its leader before the clutch opens
+FARTHEST = (
+    0.6  # [rad, m] that the arm's joints, or the turn of its tip, may be behind the leader before the clutch opens
+)
+FARTHEST_TIP = 0.15  # [m] that its tip may be, where the contract wants poses
 ARM_STALE = 1.0  # [s] an older state of the arm is none; the gate holds the arm long before
 
 
@@ -59,6 +63,9 @@ class Operation:
     ) -> None:
         given = settings or OperationSettings()
         self._contract, self._kinematics, self._leader, self._joints = contract, kinematics, leader, given.arm
+        self._poses = contract.action.space == "ee_pose"
+        actions = [name.removesuffix(POSITION_SUFFIX) for name in contract.action.names]
+        self._moved = contract.joint_names if self._poses else tuple(actions)
         self._led = frozenset(name for name in contract.joint_names if name not in kinematics.tip_joints)
         self.clutch = Clutch(replace(given.clutch, led=self._led), self._pose_of)
         self._most = motion_limits(contract, kinematics, 0.01).velocity
@@ -68,6 +75,9 @@ class Operation:
         self._slack = Slack(given.slack) if given.slack > 0 else None
         self._arm: dict[str, float] = {}
         self._seen = 0
+        self._missing = ""  # why no sample can move the arm
+        self._stamp: int | None = None  # of the last sample
+        self._pose = IDENTITY  # of the last sample of a pose
         self._q: Array | None = None  # the joints last asked for by way of a pose
         self._solved = 0
         self._ik: DifferentialIk | None = None
@@ -81,14 +91,25 @@ class Operation:
         """Return where these joints are [N] (rad, m); None before the arm was seen."""
         return np.array([self._arm[name] for name in names]) if self._arm else None
 
+    @property
+    def reason(self) -> str:
+        """Why motion does not count, '' while it does."""
+        return self._missing if self._missing and self.clutch.held else self.clutch.reason
+
     def act(self, sample: TeleopSample, stamp: int | None = None, task: str = "") -> ActionChunk:
         """Return the chunk for a sample: empty ("hold") while the clutch is open, and without names when it is the operator
         who has opened it. stamp: of the chunk [ns], by default the sample's. Raises DeviceError when the device cannot
         serve the contract.
         """
         at = sample.stamp if stamp is None else stamp
-        if not self._arm or at - self._seen > ARM_STALE * NANOSECONDS:
-            return self.hold(at, f"no joint states on {self._contract.state.topic}")
+        known = bool(self._arm) and at - self._seen <= ARM_STALE * NANOSECONDS
+        self._missing = "" if known else f"no joint states on {self._contract.state.topic}"
+        if self._missing:
+            return self.hold(at, self._missing)
+        self._check_usable(sample)
+        if self._stamp is not None and self._stamp - sample.stamp > BACK * NANOSECONDS:
+            self.clutch.slip()  # the clock was set back
+        self._stamp = sample.stamp
         tied = self.clutch.engaged
         asked = self.clutch(self._smoothed(self._as_pose(sample)), self._arm)
         if not tied:
@@ -97,7 +118,7 @@ class Operation:
             self._q = None
             self.retargeting.clear()
             return self._follower.chunk(at, None, task) if self.clutch.lost else self._follower.released(at)
-        solved = not asked.joints and self._contract.action.space == "joint_position"
+        solved = not asked.joints and not self._poses
         if solved:
             asked = self._solve(asked)
         self._check_distance(asked)
@@ -105,20 +126,22 @@ class Operation:
         return self._untouched(chunk, asked) if solved else chunk
 
     def pause(self, stamp: int) -> ActionChunk:
-        """Return an empty chunk, the device being late: it goes on from where the arm is then."""
+        """Return an empty chunk, the device being late: it goes on from where the arm is then. Without names once the operator
+        has let the node's clutch go, which needs no device.
+        """
         self.clutch.slip()
-        return self._rest(stamp)
+        rest = self._rest(stamp)
+        return self._follower.released(stamp) if self.clutch.let_go else rest
 
     def hold(self, stamp: int, why: str) -> ActionChunk:
-        """Return an empty chunk, the device or the arm being lost: the clutch has to be taken again."""
+        """Return an empty chunk, as `pause` does, the device or the arm being lost: the clutch has to be taken again."""
         self.clutch.lose(why)
-        return self._rest(stamp)
+        return self.pause(stamp)
 
     def released(self, stamp: int) -> ActionChunk:
         """Return the empty chunk without names, the operator having let the clutch go."""
         self.clutch.release()
-        self._rest(stamp)
-        return self._follower.released(stamp)
+        return self.pause(stamp)
 
     def _rest(self, stamp: int) -> ActionChunk:
         self._q = None
@@ -127,6 +150,18 @@ class Operation:
             if part is not None:
                 part.reset()
         return self._follower.chunk(stamp, None)
+
+    def _check_usable(self, sample: TeleopSample) -> None:
+        """Raise DeviceError naming what is no number, or a joint that has gone since the clutch engaged."""
+        numbers = {**sample.joints, "pose": sample.pose, "twist": sample.twist, "gripper": sample.gripper}
+        for name, value in numbers.items():
+            if value is not None and not np.isfinite(value).all():
+                odd = next(number for number in np.ravel(value) if not np.isfinite(number))
+                raise DeviceError(f"the device's sample: '{name}' is {odd:g}")
+        if sample.joints and self._leader is None and self.clutch.engaged:
+            gone = next((name for name in self._arm if name not in sample.joints), None)
+            if gone is not None:
+                raise DeviceError("the device's sample: " + unknown_name("joint", gone, sample.joints))
 
     def _as_pose(self, sample: TeleopSample) -> TeleopSample:
         """Return a leader arm of other kinematics as the pose of its tip."""
@@ -150,7 +185,8 @@ class Operation:
                 values = self._euro(sample.stamp, values)
             return replace(sample, joints=dict(zip(names, values.tolist(), strict=True)))
         if sample.pose is not None and self._euro is not None:
-            pose = self._euro(sample.stamp, sample.pose)
+            self._pose = same_side(sample.pose, self._pose)
+            pose = self._euro(sample.stamp, self._pose)
             return replace(sample, pose=np.concatenate([pose[:3], pose[3:] / np.linalg.norm(pose[3:])]))
         return sample
 
@@ -190,10 +226,13 @@ class Operation:
 
     def _untouched(self, chunk: ActionChunk, asked: TeleopSample) -> ActionChunk:
         """Return the chunk with the arm standing still before links would touch: its targets go on with the last velocity."""
-        values, ik = chunk.values.copy(), self._inverse()
-        last = np.array([asked.joints[name] for name in self._kinematics.joint_names])
+        values, ik, names = chunk.values.copy(), self._inverse(), self._kinematics.joint_names
+        columns = [names.index(name) for name in self._moved]
+        joints = np.array([asked.joints[name] for name in names])
+        last = joints[columns]
         for row, target in enumerate(values):
-            if not ik.clear(target):
+            joints[columns] = target
+            if not ik.clear(joints):
                 values[row:] = last
                 return replace(chunk, values=values)
             last = target
@@ -201,8 +240,13 @@ class Operation:
 
     def _check_distance(self, asked: TeleopSample) -> None:
         """Open the clutch when the arm does not come along: it would dash after its leader once it could."""
-        for name, wanted in asked.joints.items():
-            away = abs(wanted - self._arm.get(name, wanted))
-            if away > FARTHEST:
+        if self._poses and not asked.joints and asked.pose is not None:
+            far, turned = map(float, distance(self._pose_of(self._arm), asked.pose))
+            if far > FARTHEST_TIP or turned > FARTHEST:
+                away_by = f"{far:.2f} m" if far > FARTHEST_TIP else f"{turned:.2f} rad"
+                self.clutch.lose(f"the arm is {away_by} behind its leader")
+            return
+        for name in self._moved:
+            if name in asked.joints and (away := abs(asked.joints[name] - self._arm[name])) > FARTHEST:
                 self.clutch.lose(f"the arm is {away:.2f} behind its leader at '{name}'")
                 return

@@ -11,7 +11,7 @@ from vla_ros.beat import next_question
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
 from vla_ros.errors import DeviceError
-from vla_ros.teleop.calibration import Calibration, load_calibration, parse_renaming
+from vla_ros.teleop.calibration import Calibration, ServoJoint, load_calibration, nearest_turn, parse_renaming
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.reflection import ForceReflection, ReflectionSettings
 from vla_ros.teleop.servo_bus import ServoBus
@@ -21,6 +21,7 @@ HEALTH_PERIOD = 1.0  # [s] in which one servo after the other is asked for its v
 MOST_WATCHED = 127  # of a watchdog's register; more: it has acted
 WATCHDOG = 0.2  # [s] without a packet after which servos that are told currents let go
 JUMP = 500  # [ticks], 44 degrees from one sample to the next
+PAUSE = 0.2  # [s] without a sample, after which the clutch has slipped and a joint may have been turned any way
 WRONG = 10  # wrong answers of one servo in a row: it is a fault
 
 
@@ -54,8 +55,11 @@ class ServoArm:
 
     def with_ends(self, ends: Mapping[str, tuple[float, float]]) -> None:
         """Let joints named in `ends` go between these positions where the calibration does not say (LeRobot's does not)."""
-        joints = self.calibration.joints.items()
-        made = {n: replace(j, ends=ends[n]) if n in ends and j.ends is None else j for n, j in joints}
+        made = dict(self.calibration.joints)
+        for name, joint in made.items():
+            if name in ends and joint.ends is None:
+                mirrored = joint.drive_mode == 1 and self.table.drive_mode is None
+                made[name] = replace(joint, ends=ends[name][::-1] if mirrored else ends[name])
         self.calibration = Calibration(made, self.calibration.source)
 
     def open(self) -> None:
@@ -70,14 +74,14 @@ class ServoArm:
                 f"these answer: {', '.join(map(str, there)) or 'none'}; check power, cables and ids"
             )
         for name, joint in self.calibration.joints.items():
-            self._check(name, joint.id, joint.homing_offset)
+            self._check(name, joint)
             self.bus.torque_off(joint.id)
             if self.reflection is not None and joint.ends is None:
                 self._take_currents(name, joint.id)
             self._lowest[joint.id] = self.bus.read(joint.id, self.table.lowest)
 
     def read(self, timeout: float) -> Reading[TeleopSample] | None:
-        """Return the joints when they are next due; None when not all servos answered."""
+        """Return the joints when they are next due; None when not all servos answered, and then no force is felt."""
         pause = self._due - time.monotonic()
         if pause > timeout:
             time.sleep(timeout)
@@ -91,13 +95,15 @@ class ServoArm:
         arrival = time.time_ns()
         self._watch_health(alerts, all_well=failed is None)
         if failed is not None:
+            self._let_go()
             self._count(failed, heard)
             return None
         self._wrong.clear()
         if not self._plausible(ticks):
+            self._let_go()
             self.rejected += 1
             return None
-        sample = TeleopSample(arrival, self.calibration.positions(ticks))
+        sample = TeleopSample(arrival, self.calibration.positions(ticks, self._turned))
         self._reflect(arrival)
         return Reading(sample, arrival, flags=tuple(flag for flags in self._flags.values() for flag in flags))
 
@@ -105,8 +111,10 @@ class ServoArm:
         """Let the port go; servos that were told currents let go too, at the latest by their watchdog."""
         if self.reflection is not None:
             with suppress(DeviceError):
-                for joint in self.calibration.joints.values():
-                    self.bus.torque_off(joint.id)
+                self._let_go()
+            for servo in self.servos:
+                with suppress(DeviceError):
+                    self.bus.torque_off(servo)
         self.bus.close()
 
     def _reflecting(self, address: Address) -> ForceReflection | None:
@@ -145,11 +153,18 @@ class ServoArm:
             self.bus.write(servo, control.watchdog, value)
 
     def _reflect(self, now: int) -> None:
-        if self.reflection is None:
-            return
-        wanted = self.reflection.step(now)
-        turned = {name: joint for name, joint in self.calibration.joints.items() if joint.ends is None}
-        self.bus.currents({joint.id: joint.direction * wanted.get(name, 0.0) for name, joint in turned.items()})
+        if self.reflection is not None:
+            self._tell(self.reflection.step(now))
+
+    def _let_go(self) -> None:
+        """Tell no servo a current; they rise from zero again."""
+        if self.reflection is not None:
+            self.reflection.restart()
+            self._tell({})
+
+    def _tell(self, wanted: Mapping[str, float]) -> None:
+        felt = {name: joint for name, joint in self.calibration.joints.items() if joint.ends is None}
+        self.bus.currents({joint.id: joint.direction * wanted.get(name, 0.0) for name, joint in felt.items()})
 
     def _reset(self) -> None:
         self._due = next_question(time.monotonic())
@@ -157,30 +172,49 @@ class ServoArm:
         self._flags: dict[int, list[str]] = {}
         self._lowest: dict[int, int] = {}
         self._wrong: dict[int, int] = {}
-        self._accepted: dict[int, int] | None = None  # ticks of the last sample, and of the last answers
-        self._heard: dict[int, int] | None = None
+        self._turned: dict[int, int] = {}  # ticks of the last sample, counted on over turns
+        self._moved_at = 0.0  # when that was, monotonic [s]
+        self._heard: dict[int, int] = {}  # ticks of the last answers
 
     def _plausible(self, ticks: dict[int, int]) -> bool:
-        """Return False for a jump that no hand makes, unless it stays: check sums, Feetech's above all, let some through."""
+        """Return False for a jump that no hand makes, unless it stays: check sums, Feetech's above all, let some through.
 
-        def near(other: dict[int, int]) -> bool:
-            return all(abs(value - other[servo]) <= JUMP for servo, value in ticks.items())
+        A joint that has turned on from the last sample is counted on, so that it does not jump by a turn either; after a
+        jump of its own or a pause, its ticks are in the turn of its range.
+        """
+
+        def near(servo: int, other: Mapping[int, int]) -> bool:
+            return servo in other and abs(nearest_turn(ticks[servo], other[servo]) - other[servo]) <= JUMP
 
         before, self._heard = self._heard, ticks
-        if self._accepted is not None and not near(self._accepted) and not (before is not None and near(before)):
+        smooth = {servo for servo in ticks if near(servo, self._turned)}
+        if self._turned and len(smooth) < len(ticks) and not all(near(servo, before) for servo in ticks):
             return False
-        self._accepted = ticks
+        now = time.monotonic()
+        if now - self._moved_at > PAUSE:
+            smooth = set()
+        for joint in self.calibration.joints.values():
+            around = self._turned[joint.id] if joint.id in smooth else joint.middle
+            self._turned[joint.id] = nearest_turn(ticks[joint.id], around)
+        self._moved_at = now
         return True
 
-    def _check(self, name: str, servo: int, expected: int | None) -> None:
-        if expected is None or not self._check_homing:
-            return
-        found = self.bus.read(servo, self.table.homing)
-        if found != expected:
-            raise DeviceError(
-                f"{self.bus.port}: servo {servo} ('{name}') has homing offset {found}, {self.calibration.source} says "
-                f"{expected}: it is another arm's calibration, or the servo was reset; calibrate anew, or say homing=ignore"
-            )
+    def _check(self, name: str, joint: ServoJoint) -> None:
+        """Raise DeviceError if the servo was set otherwise when it was calibrated."""
+        servo, source = f"{self.bus.port}: servo {joint.id} ('{name}')", self.calibration.source
+        cause = "it is another arm's calibration, or the servo was reset; calibrate anew"
+        if joint.drive_mode is not None and self.table.drive_mode is not None:
+            found = self.bus.read(joint.id, self.table.drive_mode) & 1
+            if found != joint.drive_mode:
+                raise DeviceError(
+                    f"{servo} has drive mode {found}, {source} says {joint.drive_mode}: it would be mirrored; {cause}"
+                )
+        if joint.homing_offset is not None and self._check_homing:
+            found = self.bus.read(joint.id, self.table.homing)
+            if found != joint.homing_offset:
+                raise DeviceError(
+                    f"{servo} has homing offset {found}, {source} says {joint.homing_offset}: {cause}, or say homing=ignore"
+                )
 
     def _count(self, servo: int, heard: bool) -> None:
         """Count a servo's missing or wrong answer; raise when one gives nothing but nonsense."""

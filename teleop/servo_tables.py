@@ -47,6 +47,7 @@ class ServoTable:
 
     voltage and lowest: present and lowest allowed supply [0.1 V]. faults: bits of `status`. alert: bits of a status packet's
     error field that tell of one of them; the others are about the instruction. alert_is_fault: those bits are `faults` too.
+    drive_mode: bit 0 says that the servo counts the other way round; None where it cannot.
     """
 
     make: str
@@ -65,6 +66,7 @@ class ServoTable:
     length: tuple[
         int, int
     ]  # in a status packet: where its length field is, and how much more than parameters it counts
+    drive_mode: Register | None = None
     current: CurrentControl | None = None  # of servos that can be told a current
 
     def faults_in(self, bits: int) -> tuple[str, ...]:
@@ -89,6 +91,7 @@ DYNAMIXEL = ServoTable(
     faults={0: "input voltage", 2: "overheating", 3: "motor encoder", 4: "electrical shock", 5: "overload"},
     alert=0x80,
     length=(5, 4),
+    drive_mode=Register(10, 1),  # "Drive Mode(10)": turns position, velocity, current and PWM round
     # 2.2.6 "Operating Mode(11)", 2.4.12 "Bus Watchdog(98)" [20 ms], 2.4.14 "Goal Current(102)", in units of 1 mA on an XL330
     current=CurrentControl(Register(11, 1), 0, Register(102, 2, -1), Register(98, 1), 0.02),
 )

@@ -27,6 +27,7 @@ NAMES = ("3Dconnexion", "SpaceNavigator", "SpaceMouse", "SpacePilot", "SpaceTrav
 class Cap:
     """What reports mean. The left button takes and releases the clutch, the right one closes and opens the gripper.
 
+    Taking the clutch forgets which it was: the gripper stays as it is until the right button closes it.
     speed [m/s] and turn [rad/s] at full deflection; dead: share of it that is no motion; gripper: closed and open position
     [m], None without.
     """
@@ -55,7 +56,7 @@ class Cap:
             fresh = data[1] & ~self._pressed
             self._pressed = data[1]
             if fresh >> CLUTCH & 1:
-                self._clutch = not self._clutch
+                self._clutch, self._closed = not self._clutch, None
             if fresh >> GRIPPER & 1:
                 self._closed = not self._closed
 

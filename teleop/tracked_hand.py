@@ -4,7 +4,8 @@ Options of its address, besides the tracker's: `body`, which thing is the hand; 
 the tool's orientation as it was when the clutch engaged; "arm": the pose, and as far as that leaves it free the arm's elbow
 does what the operator's does, of which two more things are tracked, `elbow` and `shoulder`. The gripper closes with the
 trigger where there is one, otherwise as two tracked things come together, `thumb` and `index`, from `open` to `closed` [m]
-apart. The clutch is the tracker's where it has one, otherwise the node's.
+apart. The clutch is the tracker's where it has one, otherwise the node's. Of two bare hands one is the other's clutch: when it
+goes out of sight while it holds it, nobody knows whether it lets go, and it counts as a hand that is not tracked.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from vla_ros.drivers.address import Address
 from vla_ros.drivers.base import Reading
 from vla_ros.drivers.tracked import Array, Tracked, Tracker
+from vla_ros.drivers.webxr_message import OTHER
 from vla_ros.errors import DeviceError, unknown_name
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.leap import LeapFilter
@@ -52,7 +54,7 @@ class TrackedHand:
         self._closed = address.number("closed", PINCH_CLOSED, 0.0, 1.0)
         if self._closed >= self._open:
             raise DeviceError(f"{address.text}: closed is {self._closed:g} m, want less than open, {self._open:g} m")
-        self._seen = 0.0
+        self._seen, self._held = 0.0, False  # when the hand was [s], and whether its clutch was
         self._leaps = LeapFilter()
 
     def open(self) -> None:
@@ -66,7 +68,7 @@ class TrackedHand:
         if not self._body and len(known) > 1:
             self._tracker.close()
             raise DeviceError(f"{self.device}: which is the hand? Say body= one of {', '.join(known)}")
-        self._seen = time.monotonic()
+        self._seen, self._held = time.monotonic(), False
         self._leaps.reset()
 
     def read(self, timeout: float) -> Reading[TeleopSample] | None:
@@ -91,7 +93,9 @@ class TrackedHand:
                 return None
             return Reading(sample, reading.arrival, reading.device_time, reading.sequence, reading.flags)
         if time.monotonic() - self._seen > UNSEEN:
-            raise DeviceError(f"{self.device}: '{self._name(reading.value)}' is not tracked; bring it into view")
+            name = self._name(reading.value)
+            unseen = OTHER[name] if name in reading.value.poses else name
+            raise DeviceError(f"{self.device}: '{unseen}' is not tracked; bring it into view")
         return None
 
     def close(self) -> None:
@@ -104,18 +108,24 @@ class TrackedHand:
             end()
 
     def sample(self, tracked: Tracked, stamp: int) -> TeleopSample | None:
-        """Return what is asked for, stamped `stamp` [ns]; None while the hand is not seen."""
+        """Return what is asked for, stamped `stamp` [ns]; None while the hand, or the one that holds its clutch, is not seen."""
         name = self._name(tracked)
         pose = tracked.poses.get(name)
-        if pose is None:
+        if pose is None or (self._held and not self._clutch_seen(name, tracked)):
             return None
         if not self._oriented:
             pose = np.concatenate([pose[:3], UPRIGHT])
         values = {key: value for key, value in tracked.values.items() if key.startswith(f"{name} ")}
         buttons = {key: value > 0.5 for key, value in values.items()}
-        clutch = buttons.get(f"{name} {CLUTCH}", True)
+        self._held = clutch = buttons.get(f"{name} {CLUTCH}", True)
         grip, arm = self._grip(name, tracked), self._shape(pose, tracked)
         return TeleopSample(stamp, pose=pose, gripper=grip, clutch=clutch, buttons=buttons, arm=arm)
+
+    def _clutch_seen(self, name: str, tracked: Tracked) -> bool:
+        """Return whether what holds the clutch is seen; only of a bare hand, without a trigger, is it another thing."""
+        if f"{name} {CLUTCH}" not in tracked.values or f"{name} {GRIP}" in tracked.values or name not in OTHER:
+            return True
+        return all(f"{OTHER[name]} {tip}" in tracked.poses for tip in (THUMB, INDEX))
 
     def _shape(self, hand: Array, tracked: Tracked) -> Array | None:
         """Return where shoulder, elbow and hand are [3, 3] [m]; None where they are not all seen, or not to be followed."""

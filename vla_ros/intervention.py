@@ -1,7 +1,7 @@
 """Who has the arm when a person corrects a policy: taking the clutch takes the arm, releasing it gives the arm back.
 
-While a person's clutch is open their device says an empty chunk without names; while it is lost, an empty chunk with names:
-a pulled cable in the middle of a correction holds the arm, it does not let the policy go on.
+While a person has the clutch open their device says an empty chunk without names; while it is lost, an empty chunk with names:
+a pulled cable in the middle of a correction holds the arm, it does not let the policy go on, nor does a device that comes back.
 """
 
 from __future__ import annotations

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import queue
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ros_support import wait_until
 
 from vla_ros.contract import load_contract
 from vla_ros.emulators import make_emulator
+from vla_ros.emulators.dynamixel import DynamixelEmulator
+from vla_ros.emulators.feetech import FeetechEmulator
 from vla_ros.emulators.servos import ServoBusEmulator
 from vla_ros.errors import DeviceError
 from vla_ros.ros import lifeline
+from vla_ros.teleop.calibrate import TABLES, Guide, calibrate_leader
 from vla_ros.teleop.calibration import Calibration, ServoJoint, load_calibration, parse_renaming
+from vla_ros.teleop.servo_bus import ServoBus
 
 ROOT = Path(__file__).resolve().parents[2]
 LEROBOT = {  # as lerobot-calibrate writes it for a leader arm
@@ -36,10 +46,33 @@ def written(tmp_path: Path, content: Any, name: str = "leader.json") -> str:
 
 def test_lerobots_calibration_has_its_zero_in_the_middle(tmp_path: Path) -> None:
     calibration = load_calibration(written(tmp_path, LEROBOT))
-    assert calibration.joints["shoulder_pan"] == ServoJoint(1, 758, 3292, zero=2025, homing_offset=-1470)
-    assert calibration.joints["gripper"].direction == -1
+    assert calibration.joints["shoulder_pan"] == ServoJoint(1, 758, 3292, 2025, homing_offset=-1470, drive_mode=0)
     positions = calibration.positions({1: 2025 + 1024, 6: 2031})
     assert positions["shoulder_pan"] == pytest.approx(math.pi / 2)
+
+
+def test_lerobots_drive_mode_does_not_turn_a_joint_a_second_time(tmp_path: Path) -> None:
+    """LeRobot, ``MotorsBus._normalize``: degrees are (ticks - middle) * 360 / 4095, whatever drive_mode says."""
+    elbow = {"id": 3, "drive_mode": 1, "homing_offset": 12, "range_min": 1000, "range_max": 3000}  # of a Koch leader
+    joint = load_calibration(written(tmp_path, {"elbow_flex": elbow})).joints["elbow_flex"]
+    assert math.degrees(joint.position(2500)) == pytest.approx((2500 - 2000) * 360 / 4095, abs=0.02)
+    assert joint.drive_mode == 1
+
+
+def test_a_position_is_the_same_whatever_turn_the_servo_counts() -> None:
+    joint = ServoJoint(2, 3300, 4900, zero=4200)  # its range goes over the seam from 4095 to 0
+    for turns in (-4096, 0, 4096, 5 * 4096):
+        assert joint.position(404 + turns) == joint.position(4500) == pytest.approx(300 * math.tau / 4096)
+    assert joint.position(4095) == pytest.approx(-105 * math.tau / 4096)
+    gripper = ServoJoint(7, 4000, 4200, ends=(0.0, 0.04))
+    assert gripper.position(4096 + 4) == gripper.position(4) == pytest.approx(0.02)
+    whole = ServoJoint(5, 0, 4095)  # LeRobot's of a joint that turns all round
+    assert [whole.ticks(whole.position(ticks)) for ticks in (0, 1, 4095)] == [0, 1, 4095]
+
+
+def test_a_range_of_more_than_a_turn_is_refused() -> None:
+    with pytest.raises(DeviceError, match="range_min -100 and range_max 4000 are more than a turn apart"):
+        ServoJoint(1, -100, 4000)
 
 
 def test_a_calibration_is_read_as_it_was_saved(tmp_path: Path) -> None:
@@ -110,6 +143,32 @@ def test_any_file_is_read_or_refused_in_one_line(
         assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("name", ["nowhere/leader.yaml", "folder", "/proc/leader.yaml", "/dev/null"])
+def test_where_nothing_can_be_saved_is_said_before_the_bus_is_opened(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    output = tmp_path / name
+    with pytest.raises(DeviceError, match=f"calibration cannot be saved as '{output}': .*; want a file in a folder"):
+        calibrate_leader("feetech:///dev/none", ["elbow"], {}, output, io.StringIO(), print)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_calibration_replaces_another_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "leader.yaml"
+    path.write_text("the old one", encoding="utf-8")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(DeviceError, match="leader.yaml': No space left on device"):
+        patched.setattr(Path, "write_text", full)
+        Calibration({"elbow": ServoJoint(3, 100, 4000)}).save(path)
+    assert path.read_text(encoding="utf-8") == "the old one"
+    Calibration({"elbow": ServoJoint(3, 100, 4000)}).save(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["leader.yaml"]
+    with pytest.raises(DeviceError, match="calibration cannot be saved as '.*nowhere/leader.yaml': No such file"):
+        Calibration({"elbow": ServoJoint(3, 100, 4000)}).save(tmp_path / "nowhere" / "leader.yaml")
+
+
 class Person:
     """Answers ``vla-ros calibrate leader`` through its pipes, moving an emulated arm."""
 
@@ -169,6 +228,76 @@ def test_a_person_is_guided_through_a_calibration(tmp_path: Path) -> None:
     assert (joints["gripper"].range_min, joints["gripper"].range_max) == (1900, 2600)
     assert joints["gripper"].position(2600) == 0.0 and joints["gripper"].position(1900) > 0.0
     assert joints["elbow"].homing_offset == 0
+
+
+class Mover:
+    """Moves the first servo of an emulated bus while a `Guide` asks. moves: where to, question by question [ticks]."""
+
+    def __init__(self, bus: ServoBusEmulator, moves: list[list[int]]) -> None:
+        self.bus, self.moves = bus, moves
+        read, write = os.pipe()
+        self.lines, self.answers = open(read), open(write, "w")  # noqa: SIM115 - both are closed by `calibrate`
+        self.asked: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def calibrate(self) -> Calibration:
+        servos = ServoBus(TABLES[self.bus.name], self.bus.path, 1_000_000)
+        servos.open()
+        mover = threading.Thread(target=self._move)
+        mover.start()
+        try:
+            return Guide(servos, self.lines, self.asked.put).calibrate({"wrist": 1}, {}, {})
+        finally:
+            self.answers.close()
+            mover.join()
+            servos.close()
+            self.lines.close()
+
+    def _move(self) -> None:
+        for places in self.moves:
+            self.asked.get(timeout=60.0)
+            for ticks in places:
+                self.bus.rest[1] = ticks
+                looks = len(self.bus.answered)
+                wait_until(lambda seen=looks: len(self.bus.answered) > seen + 2)
+            with suppress(ValueError):  # the guide has given up, and `calibrate` closed it
+                self.answers.write("\n")
+                self.answers.flush()
+
+
+@pytest.fixture(params=sorted(TABLES))
+def wrist(request: pytest.FixtureRequest) -> Iterator[ServoBusEmulator]:
+    kind = {"dynamixel": DynamixelEmulator, "feetech": FeetechEmulator}[request.param]
+    with kind(ids=(1,), amplitude=0.0) as bus:
+        yield bus
+
+
+def test_a_range_over_the_seam_is_counted_on(wrist: ServoBusEmulator, tmp_path: Path) -> None:
+    wrist.rest[1] = 4050
+    made = Mover(wrist, [[4050], [4200, 4320], [3500, 4100, 4700]]).calibrate()
+    joint = made.joints["wrist"]
+    assert (joint.range_min, joint.range_max, joint.zero, joint.direction) == (3500, 4700, 4050, 1)
+    made.save(tmp_path / "leader.yaml")
+    again = load_calibration(str(tmp_path / "leader.yaml")).joints["wrist"]
+    assert again.position(4095) == pytest.approx(45 * math.tau / 4096)
+    assert again.position(0) == pytest.approx(46 * math.tau / 4096)
+
+
+def test_a_joint_that_turns_all_round_is_refused(wrist: ServoBusEmulator) -> None:
+    wrist.rest[1] = 100
+    with pytest.raises(DeviceError, match=r"joint 'wrist' \(servo 1\) went from 200 to 4300 ticks, .* a turn \(4096"):
+        Mover(wrist, [[100], [200], list(range(300, 4400, 1000))]).calibrate()
+
+
+def test_a_servo_that_is_suddenly_elsewhere_may_have_gone_either_way_round(wrist: ServoBusEmulator) -> None:
+    with pytest.raises(DeviceError, match="servo 1 is [0-9]+ ticks from where it just was: turn it slower"):
+        Mover(wrist, [[2048], [2148], [2148 + 2000]]).calibrate()
+
+
+def test_a_dynamixels_drive_mode_is_kept(wrist: ServoBusEmulator) -> None:
+    wrist.servos[1].table[10] = 1
+    joint = Mover(wrist, [[2048], [2148], [1800, 2300]]).calibrate().joints["wrist"]
+    expected = {"dynamixel": (1, -1), "feetech": (None, 1)}[wrist.name]
+    assert (joint.drive_mode, joint.direction) == expected
 
 
 def test_a_joint_that_was_not_turned_is_named_and_nothing_is_saved(tmp_path: Path) -> None:

@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from vla_ros.contract import load_contract
 from vla_ros.errors import DeviceError
+from vla_ros.kinematics import Kinematics
 from vla_ros.teleop.clutch import Clutch, ClutchSettings
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.filters import OneEuro, Slack, dead_zone
+from vla_ros.teleop.operation import Operation
 
 MS = 1_000_000
 NAMES = ("shoulder", "elbow", "gripper")
@@ -100,6 +103,38 @@ def test_a_device_with_a_clutch_of_its_own_takes_it_again_there() -> None:
     assert clutch(shown(3, arm), arm).clutch
 
 
+def test_a_device_that_comes_back_with_its_clutch_open_has_not_been_let_go() -> None:
+    clutch, arm = taken(), dict.fromkeys(NAMES, 0.0)
+    clutch(shown(0, arm), arm)
+    clutch.lose("unplugged")
+    for k in (1, 2):
+        assert not clutch(shown(k, arm, clutch=False), arm).clutch and clutch.lost
+    assert clutch.reason == "unplugged; take the clutch again"
+    assert clutch(shown(3, arm), arm).clutch and not clutch.lost, "taken again there"
+    clutch.lose("unplugged")
+    assert not clutch(shown(4, arm), arm).clutch and clutch.lost, "still held, or stuck"
+    clutch.lose("unplugged again")
+    assert not clutch(shown(5, arm, clutch=False), arm).clutch and clutch.lost, "nobody saw it let go"
+    clutch.lose("silent")
+    clutch(shown(6, arm), arm)
+    clutch(shown(7, arm, clutch=False), arm)
+    assert not clutch.lost and clutch.reason == "the clutch is open", "seen held, and then let go"
+
+
+def test_the_nodes_clutch_taken_while_the_device_is_gone_leads_once_the_devices_own_is_held() -> None:
+    clutch, arm = taken(), dict.fromkeys(NAMES, 0.0)
+    clutch(shown(0, arm), arm)
+    clutch.lose("unplugged")
+    assert not clutch.held
+    clutch.take()
+    assert clutch.held and not clutch.let_go, "the next toggle releases it"
+    assert not clutch(shown(1, arm, clutch=False), arm).clutch and clutch.lost
+    assert clutch(shown(2, arm), arm).clutch and not clutch.lost
+    clutch.lose("unplugged")
+    clutch.release()
+    assert clutch.let_go and not clutch.lost
+
+
 def test_while_it_slips_it_stays_where_the_arm_is() -> None:
     clutch = taken(mode="relative")
     leader = dict.fromkeys(NAMES, 0.0)
@@ -153,16 +188,66 @@ def test_a_pose_counts_from_the_moment_of_engagement(
 
 
 def test_a_velocity_is_summed_up_no_further_ahead_than_the_leash() -> None:
-    clutch, twist = posed(leash=0.05), np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.5])
+    clutch, twist = posed(leash=0.05, swing=0.2), np.array([0.1, 0.0, 0.0, 0.0, 0.0, 0.5])
     assert clutch(TeleopSample(0, twist=twist), ARM).pose == pytest.approx(HOME)
     for k in range(1, 101):
         asked = clutch(TeleopSample(k * 10 * MS, twist=twist), ARM)
         assert asked.pose is not None
         assert asked.pose[0] == pytest.approx(HOME[0] + min(0.001 * k, 0.05))
-    turned = Rotation.from_quat(asked.pose[3:]) * Rotation.from_quat(HOME[3:]).inv()
-    assert turned.as_rotvec() == pytest.approx([0.0, 0.0, 0.5], abs=1e-6)
+        turned = Rotation.from_quat(asked.pose[3:]) * Rotation.from_quat(HOME[3:]).inv()
+        assert turned.as_rotvec() == pytest.approx([0.0, 0.0, min(0.005 * k, 0.2)], abs=1e-6)
     rest = clutch(TeleopSample(2000 * MS, twist=np.zeros(6)), {"x": 0.02, "gripper": 0.02})
     assert rest.pose == pytest.approx(asked.pose), "at rest the goal stays"
+
+
+@pytest.mark.parametrize("q", [(0.0, -0.2, 0.9, 0.4, 0.3, 2.9), (0.1, -0.2, 0.3, 0.2, 0.1, 2.9)])
+def test_turned_against_a_joints_limit_the_arm_comes_to_rest_with_its_tip_near_its_place(q: tuple[float, ...]) -> None:
+    contract = load_contract("tabletop_arm")
+    kinematics = Kinematics.of(contract)
+    made = Operation(contract, kinematics, period=0.01)
+    at = np.array([*q, 0.02])
+    home = kinematics.pose(at)
+    twist = np.concatenate([np.zeros(3), 0.8 * Rotation.from_quat(home[3:]).apply([0.0, 0.0, 1.0])])
+    made.clutch.take()
+    for k in range(700):
+        made.see(k * 10 * MS, dict(zip(contract.joint_names, at.tolist(), strict=True)))
+        before, at = at, made.act(TeleopSample(k * 10 * MS, twist=twist)).values[0]
+        assert np.linalg.norm(kinematics.pose(at)[:3] - home[:3]) < 0.05, f"it has wandered by {k / 100} s"
+        assert k < 600 or (np.abs(at - before) < 0.1 * 0.01).all(), f"it moves at {k / 100} s"
+
+
+def gripped(clutch: Clutch, k: int, opening: float | None, arm: dict[str, float] = ARM) -> float:
+    asked = clutch(TeleopSample(k * 100 * MS, twist=np.zeros(6), gripper=opening), arm).gripper
+    assert asked is not None
+    return asked
+
+
+def test_a_trigger_takes_hold_of_the_gripper_as_it_passes_the_present_opening() -> None:
+    clutch = posed()  # at an opening of 20 mm, as the policy left it
+    openings = (0.04, 0.04, 0.03, 0.025, 0.018, 0.015, 0.04)
+    told = [gripped(clutch, k, opening) for k, opening in enumerate(openings)]
+    assert told == pytest.approx([0.02, 0.02, 0.02, 0.02, 0.018, 0.015, 0.025])
+
+
+def test_a_key_pressed_after_engaging_counts_at_once_and_goes_on_after_a_pause() -> None:
+    clutch = posed()
+    assert gripped(clutch, 0, None) == 0.02
+    assert gripped(clutch, 1, 0.0) == pytest.approx(0.01)
+    clutch.slip()  # the device was late
+    blocked = ARM | {"gripper": 0.01}
+    assert [gripped(clutch, k, 0.0, blocked) for k in (5, 6)] == pytest.approx([0.01, 0.0])
+
+
+def test_a_gripper_that_somebody_else_had_meanwhile_is_not_dropped() -> None:
+    clutch = posed()
+    gripped(clutch, 0, None)
+    assert gripped(clutch, 1, 0.04) == pytest.approx(0.03)
+    for k in range(2, 5):
+        clutch.slip()  # before each sample: the gate follows somebody else
+        gripped(clutch, k, 0.04)
+    holding = ARM | {"gripper": 0.005}
+    clutch.slip()
+    assert [gripped(clutch, k, 0.04, holding) for k in (5, 6, 7)] == [0.005] * 3
 
 
 # Filters

@@ -158,6 +158,9 @@ def test_a_missing_device_is_named_with_what_to_do() -> None:
         driver = make_driver("force_torque", f"netft://127.0.0.1?http={held.getsockname()[1]}")
         with pytest.raises(DeviceError, match="no settings from http://127.0.0.1.*refused.*check power"):
             driver.open()
+    for host in ("192.168..5", "b\u00f6x..5"):
+        with pytest.raises(DeviceError, match=f"onrobot at {host}:49152: .*; check the compute box"):
+            make_driver("force_torque", f"onrobot://{host}").open()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as quiet:
         quiet.bind(("127.0.0.1", 0))
         driver = make_driver("force_torque", f"onrobot://127.0.0.1:{quiet.getsockname()[1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,22 +55,22 @@ def test_sticks_move_the_tip_and_the_shoulder_button_is_the_clutch() -> None:
     assert not pad.sample(0, 0.0).clutch
 
 
-def test_the_trigger_closes_the_gripper_once_it_was_touched() -> None:
+def test_the_trigger_closes_the_gripper() -> None:
     pad = Pad(gripper=ENDS)
-    assert pad.sample(0, 0.0).gripper is None
+    assert pad.sample(0, 0.0).gripper == 0.04, "as long as nothing else is told it is let go"
     pad.press(event(ABS, RIGHT_TRIGGER, 255), 0.0)
     assert pad.sample(0, 0.0).gripper == 0.0
     pad.press(event(ABS, RIGHT_TRIGGER, 0), 0.0)
     assert pad.sample(0, 0.0).gripper == 0.04
 
 
-def test_an_event_may_come_in_pieces_and_lost_ones_stop_everything() -> None:
+def test_an_event_may_come_in_pieces_and_with_lost_ones_nobody_knows_what_is_pressed() -> None:
     pad = Pad(speed=0.2)
     for byte in event(KEY, CLUTCH, 1) + event(ABS, LEFT_Y, -32768):
         pad.press(bytes([byte]), 0.0)
     assert pad.sample(0, 0.0).clutch and twist(pad)[0] == pytest.approx(0.2)
-    pad.press(event(SYN, SYN_DROPPED, 0), 0.0)
-    assert not pad.sample(0, 0.0).clutch and twist(pad) == [0.0] * 6
+    with pytest.raises(DeviceError, match="events were lost"):
+        pad.press(event(SYN, SYN_DROPPED, 0), 0.0)
 
 
 def report(number: int, *values: int) -> bytes:
@@ -103,14 +104,24 @@ def test_the_left_button_is_the_clutch_and_the_right_one_the_gripper() -> None:
         grips.append(cap.sample(0, 0.0).gripper)
         clutches.append(cap.sample(0, 0.0).clutch)
     assert clutches == [True] * 7 + [False], "a held button counts once"
-    assert grips == [None] * 3 + [0.0] * 2 + [0.04] * 3
+    assert grips == [None] * 3 + [0.0] * 2 + [0.04] * 2 + [None]
+
+
+def test_taking_the_clutch_forgets_what_the_gripper_was_told_and_its_button_closes_it_first() -> None:
+    cap = Cap(gripper=ENDS)
+    for data in (BUTTON_1, NO_BUTTON, BUTTON_2, NO_BUTTON, BUTTON_1, NO_BUTTON, BUTTON_2, NO_BUTTON, BUTTON_1):
+        cap.press(data, 0.0)
+    assert cap.sample(0, 0.0).clutch and cap.sample(0, 0.0).gripper is None
+    cap.press(BUTTON_2, 0.0)
+    assert cap.sample(0, 0.0).gripper == 0.0
 
 
 @given(st.sampled_from([Pad, Cap]), st.lists(st.binary(max_size=60), max_size=20))
 def test_any_bytes_move_within_the_speeds(kind: type[Pad] | type[Cap], parts: list[bytes]) -> None:
     device = kind(speed=0.1, turn=0.5, gripper=ENDS)
     for data in parts:
-        device.press(data, 0.0)
+        with suppress(DeviceError):
+            device.press(data, 0.0)
         sample = device.sample(0, 0.0)
         assert (np.abs(twist(device)) <= np.array([0.1] * 3 + [0.5] * 3) + 1e-12).all()
         assert sample.gripper is None or ENDS[0] <= sample.gripper <= ENDS[1]
@@ -153,6 +164,22 @@ def test_events_are_read_from_a_file_until_it_is_gone(
     device.open()
     first = device.read(0.1)
     assert first is not None and not first.value.clutch, "open again after it came back"
+    device.close()
+
+
+def test_a_gamepad_whose_events_were_lost_is_a_lost_device(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    os.mkfifo(path)
+    device = Gamepad(Address.parse(f"gamepad://{path}"))
+    device.open()
+    writer = os.open(path, os.O_WRONLY)
+    os.write(writer, event(KEY, CLUTCH, 1))
+    read_until(device, clutch=True)
+    os.write(writer, event(SYN, SYN_DROPPED, 0))
+    with pytest.raises(DeviceError, match=f"{path}: events were lost"):
+        for _ in range(100):
+            device.read(0.1)
+    os.close(writer)
     device.close()
 
 

@@ -48,8 +48,16 @@ def test_space_is_the_clutch_and_the_gripper_stays_until_it_is_told() -> None:
     assert keys.sample(0, 0.0).clutch is False and keys.sample(0, 0.0).gripper is None
     keys.press(b" h", 0.0)
     assert keys.sample(0, 0.0).clutch and keys.sample(0, 0.0).gripper == 0.0
-    keys.press(b"g ", 0.0)
-    assert not keys.sample(0, 0.0).clutch and keys.sample(0, 0.0).gripper == 0.04
+    keys.press(b"g", 0.0)
+    assert keys.sample(0, 0.0).gripper == 0.04
+
+
+def test_taking_the_clutch_forgets_what_the_gripper_was_told_before() -> None:
+    keys = Keys(gripper=(0.0, 0.04))
+    keys.press(b" g h", 0.0)
+    assert not keys.sample(0, 0.0).clutch
+    keys.press(b" ", 60.0)
+    assert keys.sample(0, 60.0).clutch and keys.sample(0, 60.0).gripper is None
 
 
 @given(st.lists(st.tuples(st.binary(max_size=8), st.floats(0.0, 1.0)), max_size=30))

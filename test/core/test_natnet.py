@@ -209,6 +209,47 @@ def test_what_is_wrong_with_the_server_is_told_and_it_comes_back(fault: str, wor
         device.more()
 
 
+@pytest.fixture
+def stranger() -> Iterator[NatNetEmulator]:
+    """Another Motive in the same group, whose hand is elsewhere."""
+    need_multicast()
+    with NatNetEmulator(group=GROUP, data_port=free_port(), sender="127.0.0.2") as emulator:
+        emulator.hand.pose = np.array([7.0, 7.0, 7.0, 0.0, 0.0, 0.0, 1.0])
+        yield emulator
+
+
+def test_another_motive_in_the_same_group_moves_nothing(stranger: NatNetEmulator) -> None:
+    with (
+        NatNetEmulator(group=GROUP, data_port=stranger.data_port) as motive,
+        running("tracker", bare(motive)) as device,
+    ):
+        before = stranger.number
+        wait_until(lambda: stranger.number > before + 20 and len(device.readings) > 20, what="frames of both")
+        assert all(np.abs(reading.value.poses["Hand"][:3]).max() < 5.0 for reading in device.readings)
+        motive.fault = "silence"
+        device.problem("natnet 127.0.0.1: only 127.0.0.2 sends", "sender=127.0.0.2")
+        count = len(device.readings)
+        before = stranger.number
+        wait_until(lambda: stranger.number > before + 20, what="further frames of the stranger")
+        assert len(device.readings) == count
+        motive.fault = "none"
+        device.recovered()
+
+
+def test_a_motive_that_sends_from_another_of_its_addresses_is_let_in_on_request(stranger: NatNetEmulator) -> None:
+    with running("tracker", bare(stranger)) as device:
+        device.problem("natnet 127.0.0.1: only 127.0.0.2 sends; if that is Motive's machine too, say sender=127.0.0.2")
+        assert not device.readings
+    with running("tracker", f"{bare(stranger)}?sender=127.0.0.2") as device:
+        assert device.more().value.poses["Hand"][:3] == pytest.approx([7.0, 7.0, 7.0])
+
+
+@pytest.mark.parametrize("address, bad", [("192.168..5", "192.168..5"), ("127.0.0.1:9?sender=10..1", "10..1")])
+def test_a_mistyped_host_is_named(address: str, bad: str) -> None:
+    with pytest.raises(DeviceError, match=f"natnet [^ ]+ '{bad}' is no host's name or address, want .*192.168.1.5"):
+        NatNet(Address.parse(f"natnet://{address}")).open()
+
+
 def test_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(DeviceError, match=r"natnet 127.0.0.1:9.*Broadcast Frame Data"):
         NatNet(Address.parse("natnet://127.0.0.1:9")).open()

@@ -105,6 +105,71 @@ def test_servos_are_told_currents_over_the_bus_and_let_go(bus: DynamixelEmulator
     assert all(servo.table[64] == 0 for servo in bus.servos.values())
 
 
+class Mute(DynamixelEmulator):
+    """Servos of `mute` do as they are told, and answer nothing. told: the sync writes, without their address and size."""
+
+    mute: frozenset[int] = frozenset()
+
+    def __init__(self) -> None:
+        super().__init__(amplitude=0.0)
+        self.told: list[bytes] = []
+
+    def _sync_write(self, parameters: bytes) -> None:
+        self.told.append(parameters[4:])
+        super()._sync_write(parameters)
+
+    def _status(self, servo: int, error: int, parameters: bytes = b"") -> bytes:
+        return b"" if servo in self.mute else super()._status(servo, error, parameters)
+
+
+NO_CURRENT = b"".join(bytes([servo, 0, 0]) for servo in range(1, 7))
+
+
+def pushed(arm: DynamixelArm, bus: DynamixelEmulator, current: int) -> None:
+    """Read the arm, its elbow being pushed, until it is told `current` [mA]."""
+    assert arm.reflection is not None
+    arm.reflection.engaged = True
+
+    def there() -> bool:
+        if (reading := arm.read(0.1)) is not None and arm.reflection is not None:
+            arm.reflection.feel(reading.arrival, {"elbow": 5.0})
+        return bus.current(ELBOW) == current
+
+    wait_until(there, what=f"{current} mA")
+
+
+@pytest.mark.parametrize("why", ["mute", "jump"])
+def test_nothing_is_felt_while_a_servo_does_not_answer_or_jumps(why: str, tmp_path: Path) -> None:
+    file = calibration(tmp_path / "leader.yaml")
+    with Mute() as bus:
+        arm = DynamixelArm(Address.parse(address(bus, file, reflect=0.2, current=60)))
+        arm.open()
+        try:
+            pushed(arm, bus, 60)
+            if why == "mute":
+                bus.mute = frozenset({5})
+            for ticks in (3048, 952, 3048):
+                bus.rest[5], bus.told = ticks if why == "jump" else 2048, []
+                assert arm.read(1.0) is None
+                wait_until(lambda: bus.told[-1:] == [NO_CURRENT], deadline=10.0, what="no current")
+            bus.mute, bus.rest[5] = frozenset(), 2048
+            pushed(arm, bus, 60)
+        finally:
+            arm.close()
+
+
+def test_every_servo_lets_go_in_the_end_though_the_first_is_dead(tmp_path: Path) -> None:
+    file = calibration(tmp_path / "leader.yaml")
+    with Mute() as bus:
+        arm = DynamixelArm(Address.parse(address(bus, file, reflect=0.2, current=60)))
+        arm.open()
+        pushed(arm, bus, 60)
+        bus.mute = frozenset({1, 4})
+        arm.close()
+        assert bus.told[-1] == NO_CURRENT
+        assert [servo.table[64] for servo in bus.servos.values()] == [0] * 7
+
+
 def test_servos_are_limp_unless_forces_are_asked_for(bus: DynamixelEmulator, tmp_path: Path) -> None:
     arm = DynamixelArm(Address.parse(address(bus, calibration(tmp_path / "leader.yaml"))))
     arm.open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import queue
 import random
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from vla_ros.emulators.dynamixel import DynamixelEmulator, crc, packed, stuffed,
 from vla_ros.emulators.feetech import FeetechEmulator
 from vla_ros.emulators.servos import ServoBusEmulator
 from vla_ros.errors import DeviceError
+from vla_ros.teleop.calibration import Calibration, ServoJoint
 from vla_ros.teleop.device import TeleopSample
 from vla_ros.teleop.servo_arm import DynamixelArm, FeetechArm, ServoArm
 from vla_ros.teleop.servo_tables import DYNAMIXEL, FEETECH, Register, ServoTable
@@ -88,6 +91,14 @@ def test_the_sdk_pings_reads_and_writes(bus: ServoBusEmulator) -> None:
         assert sdk.packets.write1ByteTxRx(sdk.port, 3, table.torque.address, 0) == (success, 0)
         assert sdk.packets.read1ByteTxRx(sdk.port, 3, table.torque.address) == (0, success, 0)
         assert bus.servos[4].table[table.torque.address] == 1
+
+
+def test_a_feetech_servos_position_begins_anew_after_a_turn() -> None:
+    with FeetechEmulator(ids=(1,), amplitude=0.0) as bus, Sdk(bus) as sdk:
+        for turned, offset, shown in ((4095, 0, 4095), (4096, 0, 0), (-1, 0, 4095), (10, 20, 4086), (4090, 0x814, 14)):
+            bus.rest[1] = turned
+            bus.servos[1].set(31, 2, offset)
+            assert sdk.packets.read2ByteTxRx(sdk.port, 1, 56) == (shown, sdk.module.COMM_SUCCESS, 0)
 
 
 def test_the_sdk_reads_and_writes_many_servos_at_once(bus: ServoBusEmulator) -> None:
@@ -302,6 +313,84 @@ def test_a_jump_that_no_hand_makes_is_passed_over_unless_it_stays(bus: ServoBusE
     bus.rest[3] += 1500
     assert arm.read(1.0) is None and arm.read(1.0) is not None
     arm.close()
+
+
+def elbow(path: Path, low: int, high: int, zero: int) -> Path:
+    """Write a calibration of servo 3 alone."""
+    Calibration({"elbow": ServoJoint(3, low, high, zero)}).save(path)
+    return path
+
+
+def test_a_joint_goes_on_over_the_seam(bus: ServoBusEmulator, tmp_path: Path) -> None:
+    """Feetech's positions begin anew at 0 after 4095, Dynamixel's after a power cycle."""
+    arm = driver(bus, elbow(tmp_path / "leader.yaml", 3500, 4700, 4050))
+    bus.rest[3] = 4090
+    arm.open()
+    for ticks in (4090, 4095, 4096, 4100, 4500, 4095):
+        bus.rest[3] = ticks
+        reading = arm.read(1.0)
+        assert reading is not None and arm.rejected == 0
+        assert reading.value.joints["elbow"] == pytest.approx((ticks - 4050) * math.tau / 4096)
+    arm.close()
+    bus.rest[3] = 4500 - 4096
+    arm.open()
+    reading = arm.read(1.0)
+    arm.close()
+    assert reading is not None and reading.value.joints["elbow"] == pytest.approx(450 * math.tau / 4096)
+
+
+def test_a_joint_without_stops_turns_on_and_is_within_its_turn_again_after_a_pause(
+    bus: ServoBusEmulator, tmp_path: Path
+) -> None:
+    arm = driver(bus, elbow(tmp_path / "leader.yaml", 0, 4095, 2048))
+    bus.rest[3] = 3700
+    arm.open()
+    for ticks in (3700, 4000, 4300, 4600):
+        bus.rest[3], arm._moved_at = ticks, math.inf
+        reading = arm.read(1.0)
+        assert reading is not None and arm.rejected == 0
+        assert reading.value.joints["elbow"] == pytest.approx((ticks - 2048) * math.tau / 4096)
+    arm._moved_at -= 10.0
+    reading = arm.read(1.0)
+    arm.close()
+    assert reading is not None
+    assert reading.value.joints["elbow"] == pytest.approx((4600 - 4096 - 2048) * math.tau / 4096)
+
+
+def test_a_drive_mode_other_than_the_calibrations_is_refused(tmp_path: Path) -> None:
+    with DynamixelEmulator(amplitude=0.0) as bus:
+        file = calibration(tmp_path / "leader.yaml", drive_mode=1)
+        for servo in bus.servos.values():
+            servo.table[10] = 5  # bit 2: profiles by time
+        bus.rest[3] = -2500
+        arm = driver(bus, file)
+        arm.open()
+        reading = arm.read(1.0)
+        arm.close()
+        assert reading is not None and reading.value.joints["elbow"] == pytest.approx(452 * math.tau / 4096)
+        bus.servos[3].table[10] = 4
+        wrong = driver(bus, file, homing="ignore")
+        with pytest.raises(DeviceError, match=r"servo 3 \('elbow'\) has drive mode 0, .*says 1: it would be mirrored"):
+            wrong.open()
+        wrong.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "drive_mode", "shut"), [("feetech", 0, 1000), ("feetech", 1, 3000), ("dynamixel", 1, 1000)]
+)
+def test_a_grippers_drive_mode_is_applied_where_the_servo_does_not(
+    name: str, drive_mode: int, shut: int, tmp_path: Path
+) -> None:
+    """LeRobot, ``MotorsBus._normalize``: 100 - norm on buses with ``apply_drive_mode``, which Dynamixel's is not."""
+    jaw = {"id": 7, "drive_mode": drive_mode, "homing_offset": 0, "range_min": 1000, "range_max": 3000}
+    file = tmp_path / "leader.json"
+    file.write_text(json.dumps({"gripper": jaw}), encoding="utf-8")
+    pytest.importorskip(TABLES[name].sdk)
+    arm = ARMS[name](Address.parse(f"{name}:///dev/none?calibration={file}"))
+    arm.with_ends({"gripper": (0.0, 0.04)})
+    opened = {1000: 3000, 3000: 1000}[shut]
+    assert arm.calibration.positions({7: shut}) == {"gripper": 0.0}
+    assert arm.calibration.positions({7: opened}) == {"gripper": 0.04}
 
 
 class Confused(DynamixelEmulator):

@@ -114,6 +114,7 @@ def test_a_serial_port_is_not_shared(emulator: Any) -> None:
         ("anyskin:///dev/ttyNOTHERE", r"/dev/ttyNOTHERE is not there; serial ports here: .*; plug the device in"),
         ("paxini:///dev/null", "/dev/null is no serial port"),
         ("xela://127.0.0.1:1", r"no server at ws://127.0.0.1:1 .*start xela_server"),
+        ("xela://192.168..5", r"no server at ws://192.168..5:5000 .*start xela_server"),
         ("gelsight:///dev/video99", r"/dev/video99 is not there; cameras here: .*"),
         ("digit:///dev/null", "/dev/null is no camera or video that OpenCV opens"),
     ],

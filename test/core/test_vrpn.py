@@ -102,6 +102,11 @@ def test_a_body_that_the_server_does_not_know_is_named_with_those_it_knows() -> 
         device.problem("'Foot' is not tracked", "its trackers: Hand, Index, Thumb, VRPN Control")
 
 
+def test_a_mistyped_host_is_named() -> None:
+    with pytest.raises(DeviceError, match=r"^vrpn 192.168..5: '192.168..5' is no host's name or address, want vrpn://"):
+        Vrpn(Address.parse("vrpn://192.168..5?body=Hand")).open()
+
+
 def test_an_address_without_a_body_is_refused() -> None:
     with pytest.raises(DeviceError, match=r"no host or no body, want vrpn://192.168.1.5\?body=Hand"):
         Vrpn(Address.parse("vrpn://192.168.1.5"))

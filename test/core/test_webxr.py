@@ -63,6 +63,21 @@ def test_of_bare_hands_one_pinch_is_the_clutch_and_the_other_the_gripper() -> No
     assert alone is not None and not alone.clutch, "nobody holds it"
 
 
+def test_a_hand_that_holds_the_clutch_and_goes_out_of_sight_has_not_let_go() -> None:
+    hand = TrackedHand(WebXr(Address.parse("webxr")), Address.parse("webxr"), (0.0, 0.04))
+    pinched = {"thumb": [0, 1, 0], "index": [0, 1.015, 0]}
+    both = read(right=POSE, left={**POSE, **pinched})
+    for unseen in (read(right=POSE), read(right=POSE, left=POSE)):
+        held = hand.sample(both, 0)
+        assert held is not None and held.clutch
+        assert hand.sample(unseen, 1) is None, "nobody knows whether it still holds it"
+    controller = {**POSE, "squeeze": 1, "trigger": 0.0}
+    held = hand.sample(read(right=controller), 2)
+    assert held is not None and held.clutch, "a controller holds its own"
+    let_go = hand.sample(read(right={**controller, "squeeze": 0}), 3)
+    assert let_go is not None and not let_go.clutch
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '{"type": "pose"}', '{"type": "pose", "n": 1, "t": 1, "hands": {"right": {"p": [1, 2], "q": []}}}']
@@ -90,6 +105,11 @@ def test_a_pose_comes_back_as_it_was(
     assert message.tracked is not None and message.time == t / 1e3
     pose = message.tracked.poses["phone"]
     assert pose[:3] == pytest.approx(wanted[:3]) and abs(pose[3:] @ wanted[3:]) == pytest.approx(1.0)
+
+
+def test_a_mistyped_host_is_named() -> None:
+    with pytest.raises(DeviceError, match="'b\u00f6x' is no host's name or address, want webxr://0.0.0.0:8443"):
+        WebXr(Address.parse("webxr://b\u00f6x:8443"))
 
 
 @pytest.fixture

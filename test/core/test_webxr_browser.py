@@ -20,6 +20,7 @@ Object.defineProperty(XRPose.prototype, 'emulatedPosition', {get: () => window.g
 """
 EYES = 1.6  # [m] above the floor, where the emulated head begins
 POSE = "{p: [0, 1, 0], q: [0, 0, 0, 1]}"
+SENDING = "window.timer = setInterval(() => tell({{type: 'pose', n: ++sent, t: 10 * sent, hands: {{{hand}: {pose}}}}}), 10); 1"
 CONTROLLER = """
 (() => {{
   const right = device.controllers.right;
@@ -53,6 +54,34 @@ def test_a_browser_opens_the_page_and_says_why_it_cannot_go_on(tmp_path: Path) -
         device.more()
         tab.close()
         device.problem("the page was closed; open https://127.0.0.1:")
+
+
+def test_a_browser_without_webxr_takes_nobodys_place(tmp_path: Path) -> None:
+    with running("tracker", device_address(tmp_path)) as device, browser(tmp_path) as tab:
+        tab.open(url_of(device), before="Object.defineProperty(navigator, 'xr', {value: undefined})")
+        tab.shows("session", "this browser has no WebXR")
+        tab.shows("connection", "none")
+        device.problem("no page is open")
+
+
+def test_the_page_that_sends_leads_and_one_that_is_turned_away_comes_back_when_it_sends(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with (
+        running("tracker", device_address(tmp_path)) as device,
+        browser(tmp_path) as tab,
+        browser(tmp_path / "other") as other,
+    ):
+        url = url_of(device)
+        for one in (tab, other):
+            one.open(url)
+            one.shows("connection", "t")  # connected, or another page leads: no more "none"
+        for leading, turned_away, hand in ((tab, other, "left"), (other, tab, "right")):
+            leading.run(SENDING.format(hand=hand, pose=POSE))
+            leading.shows("connection", "connected")
+            turned_away.shows("connection", "another page leads the arm")
+            wait_until(lambda: hand in device.more().value.poses, what=f"the {hand} hand")  # noqa: B023
+            leading.run("clearInterval(window.timer); 1")
+        assert device.stream.driver._server.pages <= 4, "they do not contend"
 
 
 @pytest.mark.usefixtures("iwer")

@@ -2,7 +2,9 @@
 
 The port is that of commands, 1510. The server says whether it sends to a multicast group or to each client, who then has
 to send keep-alives (NatNet SDK, PythonClient sample: NAT_KEEPALIVE); by options where it does not say: group, data (port).
-local: address of this machine's interface towards it. up: the axis that points up in Motive, y or z. yaw: [degrees].
+local: address of this machine's interface towards it. sender: another address of the server's, where frames come from that;
+those of anybody else in the group, another Motive or a stranger, are passed over. up: the axis that points up in Motive, y
+or z. yaw: [degrees].
 
 A frame's time is the middle of the cameras' exposure by the server's clock; how long Motive then worked on it is in the
 frame too and taken from its arrival, so that only the network's shortest way is not known.
@@ -29,6 +31,7 @@ ATTEMPTS, PATIENCE = 3, 0.5  # requests, which may get lost, and the wait [s] fo
 KEEPALIVE = 1.0  # [s] between two of them
 BUFFER = 1 << 20  # [bytes] asked of the kernel
 LARGEST = 1 << 16  # [bytes] of a datagram
+ALONE = 0.8  # [s] for which strangers may send and the server not
 SLOWEST = 1.0  # [s] that Motive may work on a frame; a longer time is none
 HINT = "is Motive running, 'Broadcast Frame Data' on, and its Local Interface this network's? And the firewall?"
 
@@ -36,7 +39,7 @@ HINT = "is Motive running, 'Broadcast Frame Data' on, and its Local Interface th
 class NatNet:
     """A server of rigid bodies."""
 
-    options: tuple[str, ...] = ("up", "yaw", "local", "group", "data")
+    options: tuple[str, ...] = ("up", "yaw", "local", "group", "data", "sender")
     hand = ""
 
     def __init__(self, address: Address) -> None:
@@ -45,6 +48,7 @@ class NatNet:
         self._host, self._port = address.host, address.port or PORT
         self._local = address.text_of("local", "")
         self._group = address.text_of("group", "")
+        self._sender = address.text_of("sender", "")
         self._data_port = address.whole("data", DATA_PORT, 1, 65535)
         self._axes = Axes.of(address)
         self.device, self.rejected = f"natnet {address.host}", 0
@@ -53,6 +57,8 @@ class NatNet:
         self._commands: socket.socket | None = None
         self._data: socket.socket | None = None
         self._server = ""
+        self._senders: frozenset[str] = frozenset()  # addresses that are listened to
+        self._strange: float | None = None  # since when only strangers send
         self._alive = 0.0
 
     @property
@@ -64,7 +70,8 @@ class NatNet:
         """Connect, and ask for the names of the rigid bodies. Raises DeviceError."""
         self.close()
         try:
-            self._server = socket.gethostbyname(self._host)
+            self._server = self._resolved(self._host)
+            self._senders = frozenset(self._resolved(host) for host in (self._host, self._sender) if host)
             self._commands = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._commands.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
             self._commands.bind((self._local, 0))
@@ -80,7 +87,7 @@ class NatNet:
         except DeviceError:
             self.close()
             raise
-        self._alive = time.monotonic()
+        self._alive, self._strange = time.monotonic(), None
 
     def read(self, timeout: float) -> Reading[Tracked] | None:
         """Return the next frame; None if there is none within `timeout` [s]. Raises DeviceError when it is lost."""
@@ -98,8 +105,10 @@ class NatNet:
                     continue
                 data, sender = source.recvfrom(LARGEST)
                 arrival = time.time_ns()
-                if self._data is None and sender[0] != self._server:
+                if sender[0] not in self._senders:
+                    self._check_strange(sender[0])
                     continue
+                self._strange = None
                 if (reading := self.take(data, arrival)) is not None:
                     return reading
         except (OSError, ValueError) as error:
@@ -146,18 +155,40 @@ class NatNet:
 
     def _asked(self, port: socket.socket, request: int, payload: bytes, wanted: int) -> bytes:
         """Return the payload of the answer to a request. Raises DeviceError if there is none."""
+        hint = HINT
         for _ in range(ATTEMPTS):
             port.sendto(wire.packet(request, payload), (self._server, self._port))
             end = time.monotonic() + PATIENCE
             while (left := end - time.monotonic()) > 0 and select.select([port], [], [], left)[0]:
+                data, sender = port.recvfrom(LARGEST)
+                if sender[0] not in self._senders:
+                    hint = _only(sender[0])
+                    continue
                 try:
-                    message, answer = wire.opened(port.recv(LARGEST))
+                    message, answer = wire.opened(data)
                 except DeviceError:
                     self.rejected += 1
                     continue
                 if message == wanted:
                     return answer
-        raise DeviceError(f"{self.device}:{self._port}: no answer to {ATTEMPTS} requests; {HINT}")
+        raise DeviceError(f"{self.device}:{self._port}: no answer to {ATTEMPTS} requests; {hint}")
+
+    def _resolved(self, host: str) -> str:
+        """Return a host's address. Raises DeviceError where it can be no host, OSError where there is none of that name."""
+        try:
+            return socket.gethostbyname(host)
+        except UnicodeError:
+            raise DeviceError(
+                f"{self.device}: '{host}' is no host's name or address, want one such as 192.168.1.5"
+            ) from None
+
+    def _check_strange(self, stranger: str) -> None:
+        """Raise DeviceError when for a while only strangers have sent."""
+        now = time.monotonic()
+        if self._strange is None:
+            self._strange = now
+        if now - self._strange > ALONE:
+            raise DeviceError(f"{self.device}: {_only(stranger)}")
 
     def _joined(self, group: str, commands: socket.socket) -> socket.socket:
         """Return a socket that hears what is sent to a multicast group."""
@@ -182,6 +213,10 @@ class NatNet:
         if time.monotonic() - self._alive > KEEPALIVE:
             self._alive = time.monotonic()
             commands.sendto(wire.packet(wire.KEEPALIVE, b"\0"), (self._server, self._port))
+
+
+def _only(stranger: str) -> str:
+    return f"only {stranger} sends; if that is Motive's machine too, say sender={stranger}"
 
 
 def fuzz_case() -> ParserCase:

@@ -158,7 +158,7 @@ class RdtDriver(ABC):
                     self._socket.send(packet)
                 if self._readable(PATIENCE):
                     return
-        except (OSError, ValueError) as error:  # of a ValueError: the host is no name
+        except (OSError, ValueError, TypeError) as error:  # of a ValueError or TypeError: the host is no name
             self.close()
             raise DeviceError(f"{self._where()}: {getattr(error, 'strerror', None) or error}; {self.hint}") from None
         self.close()

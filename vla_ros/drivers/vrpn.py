@@ -57,6 +57,10 @@ class Vrpn:
             self._socket = socket.create_connection((self._host, self._port), CONNECT)
             self._socket.sendall(wire.COOKIE)
             self._socket.setblocking(False)
+        except UnicodeError:
+            raise DeviceError(
+                f"{self.device}: '{self._host}' is no host's name or address, want vrpn://192.168.1.5?body=Hand"
+            ) from None
         except OSError as error:
             self.close()
             raise DeviceError(f"{self.device}:{self._port}: {error.strerror or error}; {HINT}") from None

@@ -40,12 +40,14 @@ class WebXr:
 
     def __init__(self, address: Address) -> None:
         self._host = address.host or "127.0.0.1"
+        if not self._host.isascii():
+            raise DeviceError(f"{address.text}: '{self._host}' is no host's name or address, want webxr://0.0.0.0:8443")
         self._axes = Axes.of(address, "-z forward")
         self._token = address.text_of("token", "") or secrets.token_urlsafe(9)
         self._folder = Path(address.text_of("cert", "") or default_folder())
         self._server = PageServer(self._host, PORT if address.port is None else address.port, self._token)
         self.device, self.rejected = "webxr", 0
-        self._heard = 0.0
+        self._heard, self._pages = 0.0, 0
 
     @property
     def url(self) -> str:
@@ -60,12 +62,15 @@ class WebXr:
             self._server.start(tls_context(self._folder, tuple(dict.fromkeys(names))))
         if not self._server.wait_for_page(PATIENCE):
             raise DeviceError(f"webxr: {self._server.problem}; open {self.url} in the headset's or phone's browser")
+        self._pages = self._server.pages
         self._server.forget()
         self._heard = time.monotonic()
 
     def read(self, timeout: float) -> Reading[Tracked] | None:
         """Return what was tracked; None if nothing came within `timeout` [s]. Raises DeviceError when it is lost."""
         taken = self._server.take(timeout)
+        if self._server.pages != self._pages:  # the hand that holds the clutch may be another
+            raise DeviceError("webxr: a page has connected anew")
         if taken is not None:
             return self.take(*taken)
         if self._server.problem:

@@ -1,5 +1,7 @@
 """Serves the page config/webxr/index.html by HTTPS, and takes what it sends on a websocket. One page at a time.
 
+The page that leads sends with every frame of its headset. One that is silent, as before Start, with the headset taken off or
+with its network gone, leads nothing: its place is another's who comes for it.
 Whoever wants the page or the socket has to know the token (WebXR is for secure contexts only, so there is no plain HTTP).
 """
 
@@ -20,6 +22,10 @@ from vla_ros.paths import share_path
 
 LONGEST = 1 << 16  # [bytes] of a message
 WAITING = 500  # messages that wait to be taken
+SILENT = 1.0  # [s] without a message; longer than `webxr` waits before it tells of the loss
+PING, PONG = 1.0, 2.0  # [s] between two questions whether the page is there, and for the answer
+HANDSHAKE = 2.0  # [s] that it may take to connect, for which `stop` waits
+TAKEN = (1013, "another page leads the arm")  # code and reason with which a page is closed: "try again later"
 TOLD = 30  # messages after which the page is told how many came
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
 
@@ -27,15 +33,16 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 class PageServer:
     """The server; `start` and `stop` may be called again. What comes is in `take`, with its arrival [ns].
 
-    problem: why no page is connected, "" while one is.
+    problem: why no page is connected, "" while one is. pages: how many have been the one so far.
     """
 
     def __init__(self, host: str, port: int, token: str) -> None:
         self.host, self.port, self._token = host, port, token
-        self.problem = "no page is open"
+        self.problem, self.pages = "no page is open", 0
         self._messages: deque[tuple[str | bytes, int]] = deque(maxlen=WAITING)
         self._news = threading.Condition()
         self._page: Any = None  # the connection
+        self._heard = 0.0  # when it last sent [s]
         self._server: Any = None
         self._thread: threading.Thread | None = None
 
@@ -53,8 +60,9 @@ class PageServer:
                 "webxr: needs the Python package 'websockets' from version 15: pip install 'vla_ros[mocap]'"
             ) from None
         options: dict[str, Any] = {"process_request": self._answer, "max_size": LONGEST, "compression": None}
+        options |= {"open_timeout": HANDSHAKE, "ping_interval": PING, "ping_timeout": PONG, "close_timeout": 0.5}
         try:
-            self._server = serve(self._hear, self.host, self.port, ssl=context, close_timeout=0.5, **options)
+            self._server = serve(self._hear, self.host, self.port, ssl=context, **options)
         except OSError as error:
             where = f"{self.host}:{self.port}"
             raise DeviceError(
@@ -115,30 +123,44 @@ class PageServer:
 
     def _hear(self, connection: Any) -> None:
         """Take a page's messages until it is closed; in a thread of its own."""
-        from websockets.exceptions import ConnectionClosed
+        from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 
-        with self._news:
-            taken = self._page is not None
-            if not taken:
-                self._page, self.problem = connection, ""
-                self._messages.clear()
-                self._news.notify_all()
-        if taken:
-            connection.close(1013, "another page leads the arm")
+        if not self._admit(connection):
+            connection.close(*TAKEN)
             return
         count, why = 0, "the page was closed"
         try:
             for message in connection:
                 arrival = time.time_ns()
                 with self._news:
+                    if self._page is not connection:
+                        break
+                    self._heard = time.monotonic()
                     self._messages.append((message, arrival))
                     self._news.notify_all()
                 count += 1
                 if count % TOLD == 0:
                     connection.send(str(count))
+        except ConnectionClosedOK:
+            pass  # while it was told
         except ConnectionClosed:
             why = "the connection to the page was lost"
         finally:
             with self._news:
-                self._page, self.problem = None, why
-                self._news.notify_all()
+                if self._page is connection:
+                    self._page, self.problem = None, why
+                    self._news.notify_all()
+
+    def _admit(self, connection: Any) -> bool:
+        """Let a page lead where no other does; a silent one in its place is closed."""
+        with self._news:
+            before, now = self._page, time.monotonic()
+            if before is not None and now - self._heard < SILENT:
+                return False
+            self._page, self._heard, self.problem = connection, now, ""
+            self.pages += 1
+            self._messages.clear()
+            self._news.notify_all()
+        if before is not None:  # its network may be gone, and closing it takes a while
+            threading.Thread(target=before.close, args=TAKEN, name="close webxr", daemon=True).start()
+        return True

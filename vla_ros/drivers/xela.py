@@ -149,7 +149,7 @@ class XelaDriver:
                 self._uri, open_timeout=CONNECT, close_timeout=0.5, max_size=LONGEST, proxy=None, compression=None
             )
             self._socket = self._connection.enter_context(opened)
-        except (OSError, WebSocketException) as error:
+        except (OSError, UnicodeError, WebSocketException) as error:  # UnicodeError: the host is no name
             raise DeviceError(
                 f"xela: no server at {self._uri} ({error or type(error).__name__}); start xela_server, and mind that it "
                 "may listen at this computer's network address instead of 127.0.0.1"

@@ -53,9 +53,9 @@ class DynamixelEmulator(ServoBusEmulator):
                 servo.set(GOAL_CURRENT, 2, 0)
 
     def place(self, servo: Servo, ticks: int) -> None:
-        """Put in Present Position(132), to which Homing Offset(20) is added."""
+        """Put in Present Position(132): counted the other way round in reverse Drive Mode(10), Homing Offset(20) added."""
         offset = int.from_bytes(servo.table[20:24], "little", signed=True)
-        servo.set(POSITION, 4, ticks + offset)
+        servo.set(POSITION, 4, (-ticks if servo.table[10] & 1 else ticks) + offset)
 
     def answer(self, received: bytes) -> tuple[list[bytes], bytes]:
         """Return the status packets for all instruction packets in `received`."""

@@ -7,7 +7,7 @@ REG WRITE DATA 04, ACTION 05, SYNC READ 82, SYNC WRITE 83). "Magnetic Encoder ST
 
 from __future__ import annotations
 
-from vla_ros.emulators.servos import Servo, ServoBusEmulator
+from vla_ros.emulators.servos import TICKS, Servo, ServoBusEmulator
 
 HEADER = b"\xff\xff"
 BROADCAST = 0xFE
@@ -33,11 +33,12 @@ class FeetechEmulator(ServoBusEmulator):
         return made
 
     def place(self, servo: Servo, ticks: int) -> None:
-        """Put in the present position (56), from which the homing offset (31, sign in bit 11) is taken."""
+        """Put in the present position (56), from which the homing offset (31, sign in bit 11) is taken: within a turn, for
+        bit 4 of Phase (18) is not set.
+        """
         stored = servo.get(31, 2)
         offset = -(stored & 0x7FF) if stored & 0x800 else stored & 0x7FF
-        shown = ticks - offset
-        servo.set(POSITION, 2, shown if shown >= 0 else 0x8000 | -shown)
+        servo.set(POSITION, 2, (ticks - offset) % TICKS)
 
     def answer(self, received: bytes) -> tuple[list[bytes], bytes]:
         """Return the response packets for all instruction packets in `received`."""

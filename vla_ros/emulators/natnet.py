@@ -31,6 +31,7 @@ TICK = 0.002  # [s] the longest pause between two looks at the socket and at wha
 
 class NatNetEmulator(Emulator):
     """hand: what is streamed, at `rate` [Hz]. group: of multicast, "" for unicast. version: of NatNet, from 3.0 on.
+    sender: the address that frames come from, as of a machine with several; "" for that of the commands.
 
     frames: the last ones' numbers, and the host time [ns] at which they were exposed.
     """
@@ -38,14 +39,21 @@ class NatNetEmulator(Emulator):
     name = "natnet"
 
     def __init__(
-        self, rate: float = 120.0, group: str = "", data_port: int = 1511, version: tuple[int, int] = (4, 1)
+        self,
+        rate: float = 120.0,
+        group: str = "",
+        data_port: int = 1511,
+        version: tuple[int, int] = (4, 1),
+        sender: str = "",
     ) -> None:
         super().__init__()
         self.hand = EmulatedHand()
         self.port, self.rate, self.group, self.data_port, self.version = 0, rate, group, data_port, version
         self.frames: dict[int, int] = {}
+        self.sender = sender
         self._axes, self._random = Axes("y"), random.Random(0)
-        self._socket: socket.socket | None = None
+        self._socket: socket.socket | None = None  # of the commands
+        self._mouth: socket.socket | None = None  # of the frames
         self._clients: dict[tuple[str, int], float] = {}
         self.number, self._due = 0, 0.0
 
@@ -65,19 +73,25 @@ class NatNetEmulator(Emulator):
         self._unplug()
 
     def _plug(self) -> None:
-        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        opened.bind(("127.0.0.1", self.port))
-        opened.setblocking(False)
-        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
-        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
-        self._socket, self.port = opened, opened.getsockname()[1]
+        self._socket = self._bound("127.0.0.1", self.port)
+        self._mouth = self._bound(self.sender, 0) if self.sender else self._socket
+        self.port = self._socket.getsockname()[1]
         self._clients.clear()
         self._due = time.monotonic()
 
+    def _bound(self, host: str, port: int) -> socket.socket:
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.bind((host, port))
+        opened.setblocking(False)
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
+        return opened
+
     def _unplug(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        for one in (self._socket, self._mouth):
+            if one is not None:
+                one.close()
+        self._socket = self._mouth = None
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -87,10 +101,10 @@ class NatNetEmulator(Emulator):
                 continue
             if self._socket is None:
                 self._plug()
-            if (port := self._socket) is not None:
-                select.select([port], [], [], max(0.0, min(TICK, self._due - time.monotonic())))
-                self._answer(port)
-                self._stream(port)
+            if self._socket is not None and self._mouth is not None:
+                select.select([self._socket], [], [], max(0.0, min(TICK, self._due - time.monotonic())))
+                self._answer(self._socket)
+                self._stream(self._mouth)
 
     def _answer(self, port: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -16,21 +17,17 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.action import ActionChunk
-from vla_ros.arm_shape import arm_joints
-from vla_ros.contract import Contract
-from vla_ros.errors import DeviceError, ObservationError
+from vla_ros.contract import POSITION_SUFFIX, Contract
+from vla_ros.errors import DeviceError, ObservationError, VlaRosError
 from vla_ros.kinematics import Kinematics
 from vla_ros.messages import setpoint_from_message
-from vla_ros.robot import load_urdf, movable_joints
 from vla_ros.ros import qos
 from vla_ros.ros.convert import JointReader, decoder_for, from_time
 from vla_ros.ros.diagnostics import ERROR, OK, WARN
 from vla_ros.ros.lifecycle import ManagedNode
-from vla_ros.ros.params import declare
-from vla_ros.teleop.clutch import ClutchSettings
+from vla_ros.ros.teleop_settings import leader_kinematics, operation_settings
 from vla_ros.teleop.device import TeleopSample
-from vla_ros.teleop.operation import Operation, OperationSettings
-from vla_ros.teleop.options import ARM_JOINTS, LEADER_TIP, LEADER_URDF, MODE, SCALE
+from vla_ros.teleop.operation import Operation
 from vla_ros.teleop.paired import PairedLeaders
 from vla_ros.teleop.reflection import ForceReflection
 from vla_ros.teleop.servo_arm import ServoArm
@@ -63,29 +60,42 @@ class LiveTeleop:
         self._node, self._contract, self._device, self._publish = node, contract, device, publish
         self._lock = threading.Lock()
         self._problem, self._setpoint_at = "no sample yet", 0
-        self._followed = False  # by the gate
+        self._measured: dict[str, float] = {}  # where the arm's joints are [rad, m]
+        self._source = ""  # whom the gate follows
         self._told: frozenset[str] = frozenset()  # the device's warnings that have made the arm hold
         self._trouble = node.create_publisher(String, TROUBLE, qos.reliable(10))
         leader = leader_kinematics(node)
-        self._operation = Operation(contract, kinematics, self._settings(), leader, period, points)
+        self._operation = Operation(contract, kinematics, operation_settings(node), leader, period, points)
         joints = not isinstance(device, StreamedLeader) or isinstance(device.driver, ServoArm)
         if (leader is not None or not joints) and contract.action.space == "joint_position":
             self._operation.expect_poses()
         if node.get_parameter("clutch").value:
             self._operation.clutch.take()
         self._subscribe()
+        self._felt = reflections(device)
+        if self._felt:
+            self._feel(kinematics)
         node.create_service(SetBool, "~/clutch", self._on_clutch)
         node.create_service(Trigger, "~/toggle_clutch", self._on_toggle)
         node.add_on_set_parameters_callback(self._on_parameters)
         node.create_timer(WATCH_PERIOD, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._felt = reflections(device)
-        if self._felt:
-            self._feel(kinematics)
         device.on_sample, device.on_change = self._on_sample, self._on_change
+
+    def rest(self) -> None:
+        """Hold the arm, the node being deactivated: the clutch has to be taken again."""
+        with self._lock:
+            self._publish(self._operation.hold(self._node.stamp(), "teleop_node was deactivated"))
+            for reflection in self._felt:
+                reflection.engaged = False
+
+    def close(self) -> None:
+        """Undo what the node's entities do not hold."""
+        self._node.remove_on_set_parameters_callback(self._on_parameters)
 
     def status(self) -> tuple[int, str, dict[str, str]]:
         """Return level, text and figures for diagnostics."""
-        clutch, values = self._operation.clutch, {"clutch": "engaged" if self._operation.clutch.engaged else "open"}
+        tied = "engaged" if self._followed else "held"
+        values = {"clutch": tied if self._operation.clutch.engaged else "open"}
         for mark, leader in leaders_of(self._device):
             if isinstance(leader, StreamedLeader):
                 values |= {f"{mark}{name}": value for name, value in leader.statistics.summary().items()}
@@ -93,51 +103,47 @@ class LiveTeleop:
             return ERROR, self._problem, values
         with self._lock:
             values |= self._operation.retargeting.summary()
-            missed = self._operation.retargeting.problem
-        told = [*self._flags(), *([] if clutch.engaged else [clutch.reason or "the arm is not followed"])]
-        told += [missed] if missed else []
+            missed, held = self._operation.retargeting.problem, self._operation.reason
+            if not held and not self._followed:
+                held = f"the gate follows '{self._source}'" if self._source else "the gate follows no source"
+        told = [*self._flags(), *(text for text in (held, missed) if text)]
         return (WARN, "; ".join(told), values) if told else (OK, "leading", values)
 
-    def _settings(self) -> OperationSettings:
-        node = self._node
-        mode = declare(node, "mode", MODE.default, MODE.what, read_only=True)
-        approach = declare(node, "approach", 0.3, "[rad/s] of leading together", (0.01, 2.0), read_only=True)
-        scale = declare(node, "scale", SCALE.default, SCALE.what, (0.05, 5.0), read_only=True)
-        cutoff = declare(
-            node, "cutoff", 4.0, "[Hz] of the One-Euro filter at rest; 0: none", (0.0, 100.0), read_only=True
-        )
-        beta = declare(node, "beta", 20.0, "[Hz per rad/s] by which motion raises it", (0.0, 1000.0), read_only=True)
-        slack = declare(node, "slack", 0.0, "[rad, m] of motion that counts as trembling", (0.0, 0.2), read_only=True)
-        joints = declare(node, "arm_joints", ARM_JOINTS.default, ARM_JOINTS.what, read_only=True)
-        return OperationSettings(ClutchSettings(mode, approach, scale), cutoff, beta, slack, arm_joints(joints))
+    @property
+    def _followed(self) -> bool:
+        """Whether the gate follows this device."""
+        return self._source == ME
 
     def _subscribe(self) -> None:
-        node, state = self._node, self._contract.state
+        node, state, actions = self._node, self._contract.state, self._contract.action.names
         read = JointReader(self._contract.joint_names, state.topic)
+        moved = [name.removesuffix(POSITION_SUFFIX) for name in actions]
 
         def on_joints(message: JointState) -> None:
             try:
-                positions = dict(zip(read.joints, read(message).tolist(), strict=True))
+                positions = dict(zip(read.joints, finite(read(message), read.joints, state.topic), strict=True))
             except ObservationError as error:
                 node.get_logger().warning(str(error), throttle_duration_sec=2.0)
                 return
             now = node.stamp()
             with self._lock:
-                if now - self._setpoint_at > SETPOINT_FRESH:
+                self._measured = positions
+                if abs(now - self._setpoint_at) > SETPOINT_FRESH:
                     self._operation.see(from_time(message.header.stamp), positions)
 
         def on_action(message: JointTrajectory) -> None:
             try:
-                _, values = setpoint_from_message(message, self._contract.action.names)
+                _, values = setpoint_from_message(message, actions)
             except ObservationError:
                 return
             with self._lock:
-                self._setpoint_at = stamp = from_time(message.header.stamp)
-                self._operation.see(stamp, dict(zip(self._contract.joint_names, values.tolist(), strict=True)))
+                if self._measured:
+                    self._setpoint_at = stamp = from_time(message.header.stamp)
+                    self._operation.see(stamp, self._measured | dict(zip(moved, values.tolist(), strict=True)))
 
         def on_source(message: String) -> None:
             with self._lock:
-                self._followed = message.data == ME
+                self._source = message.data
 
         node.create_subscription(JointState, state.topic, on_joints, qos.sensor(10))
         if self._contract.action.space == "joint_position":
@@ -156,18 +162,22 @@ class LiveTeleop:
 
     def _on_sample(self, sample: TeleopSample) -> None:
         """Lead the arm to where the device is; called in the device's thread."""
-        if not self._node.active:
-            return
         with self._lock:
+            if not self._node.active:
+                return
             clutch = self._operation.clutch
             if not self._followed:
                 clutch.slip()
             lost = clutch.lost
             try:
                 chunk, problem = self._operation.act(sample), ""
-            except DeviceError as error:
+            except VlaRosError as error:
                 chunk, problem = self._operation.hold(sample.stamp, str(error)), str(error)
             self._publish(chunk)
+            if clutch.lost and not lost:
+                self._node.get_logger().error(clutch.reason)
+            elif problem not in ("", self._problem):
+                self._node.get_logger().error(problem)
             self._problem = problem
             self._mark(lost)
             for reflection in self._felt:
@@ -187,7 +197,9 @@ class LiveTeleop:
         try:
             self._device.read()
         except DeviceError as error:
-            self._stop(str(error), lost=self._device.lost)
+            if not (lost := self._device.lost):  # else `_on_change` has said so
+                self._node.get_logger().warning(str(error), throttle_duration_sec=2.0)
+            self._stop(str(error), lost)
             return
         flags = frozenset(self._flags())
         if fresh := flags - self._told:
@@ -276,12 +288,9 @@ def reflections(device: LiveDevice) -> list[ForceReflection]:
     return [arm.reflection for arm in drivers if isinstance(arm, ServoArm) and arm.reflection is not None]
 
 
-def leader_kinematics(node: ManagedNode) -> Kinematics | None:
-    """Return the leader arm's own kinematics where the node is given its URDF, else None."""
-    urdf = declare(node, "leader_urdf", LEADER_URDF.default, LEADER_URDF.what, read_only=True)
-    tip = declare(node, "leader_tip", LEADER_TIP.default, LEADER_TIP.what, read_only=True)
-    if not urdf:
-        return None
-    text = load_urdf(urdf)
-    whole = Kinematics(text, movable_joints(text), tip)
-    return Kinematics(text, whole.tip_joints, tip)
+def finite(values: np.ndarray, names: Sequence[str], source: str) -> list[float]:
+    """Return joint positions [N] as a list; raise ObservationError naming the first that is no number."""
+    odd = np.flatnonzero(~np.isfinite(values))
+    if len(odd):
+        raise ObservationError(f"{source}: position of '{names[odd[0]]}' is {values[odd[0]]:g}")
+    return [float(value) for value in values]

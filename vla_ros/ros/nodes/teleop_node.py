@@ -24,9 +24,11 @@ from vla_ros.ros import qos
 from vla_ros.ros.chunks import chunk_to_message
 from vla_ros.ros.convert import JointReader, from_time
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics
+from vla_ros.ros.entities import Entities
 from vla_ros.ros.lifecycle import ManagedNode, run_node
-from vla_ros.ros.live_teleop import LiveDevice, LiveTeleop, leader_kinematics
+from vla_ros.ros.live_teleop import LiveDevice, LiveTeleop
 from vla_ros.ros.params import declare, declared_contract, declared_lockstep
+from vla_ros.ros.teleop_settings import leader_kinematics
 from vla_ros.teleop import LeaderFollower, WorldWatcher
 from vla_ros.teleop.device import LeaderDevice, TeleopSample
 from vla_ros.teleop.paired import PairedLeaders
@@ -45,6 +47,10 @@ class TeleopNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("teleop_node")
+        self._forget()
+        self._inherited = Entities(self)
+
+    def _forget(self) -> None:
         self._device: LeaderDevice | None = None
         self._watcher: WorldWatcher | None = None
         self._live: LiveTeleop | None = None
@@ -97,10 +103,19 @@ class TeleopNode(ManagedNode):
     def _publish(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_message(chunk))
 
+    def deactivate(self) -> None:
+        """Hold the arm of a person's device."""
+        if self._live is not None:
+            self._live.rest()
+
     def cleanup(self) -> None:
-        """Let the device go."""
+        """Let the device go and destroy what `configure` created."""
         if self._device is not None:
             self._device.close()
+        if self._live is not None:
+            self._live.close()
+        self._forget()
+        self._inherited.destroy_newer()
 
     def _watch(self, device: WorldWatcher) -> None:
         read = JointReader(self._contract.joint_names, self._contract.state.topic)
