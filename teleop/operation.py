@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from vla_ros.differential_ik import DifferentialIk
 
 Array = npt.NDArray[np.float64]
-FARTHEST = (
-    0.6  # [rad, m] that the arm's joints, or the turn of its tip, may be behind the leader before the clutch opens
-)
+FARTHEST = 0.6  # [rad, m] that joints, or [rad] the tip, may be behind the leader before the clutch opens
 FARTHEST_TIP = 0.15  # [m] that its tip may be, where the contract wants poses
 ARM_STALE = 1.0  # [s] an older state of the arm is none; the gate holds the arm long before
 

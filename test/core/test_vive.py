@@ -253,17 +253,19 @@ def test_a_serial_number_in_the_place_of_the_host_is_refused() -> None:
         driver("vive://LHR-1234ABCD")
 
 
-def test_a_controller_of_which_nothing_more_is_told_counts_as_let_go(steamvr: ViveEmulator) -> None:
+def test_a_controller_whose_buttons_are_told_no_longer_has_not_let_go(steamvr: ViveEmulator) -> None:
     name = f"{CONTROLLER} clutch"
     steamvr.buttons = False
     written(steamvr)
     with running("tracker", f"vive://?body={CONTROLLER}&paths={steamvr.paths}") as device:
         assert name not in device.more().value.values
-        for told_of, value in ((True, 1.0), (False, 0.0)):
-            steamvr.buttons = told_of
-            wait_until(
-                lambda wanted=value: device.readings[-1].value.values.get(name) == wanted, what=f"{name} {value}"
-            )
+        steamvr.buttons = True
+        wait_until(lambda: device.readings[-1].value.values.get(name) == 1.0, what="the clutch held")
+        steamvr.buttons = False
+        device.problem(CONTROLLER, "tells its buttons no longer")
+        assert all(reading.value.values.get(name, 1.0) == 1.0 for reading in device.readings)
+        steamvr.buttons = True
+        device.more()
 
 
 @pytest.mark.parametrize("state", [{"result": 201}, {"result": 300}, {"valid": 0}, {"connected": 0}])

@@ -43,6 +43,7 @@ SKEW = 0.01  # that a rotation may be off an orthonormal matrix
 UNSEEN = 0.8  # [s] without a pose
 LOOK = 1.0  # [s] between two looks at which devices there are
 LOW = 0.15  # of a battery
+MUTE = "SteamVR tells its buttons no longer"
 HANDS = ("tracker", "controller")  # a headset, which may be SteamVR's own invention, and base stations are none
 
 
@@ -62,6 +63,7 @@ class Vive:
         self._devices: dict[int, Device] = {}
         self._batteries: dict[int, float] = {}
         self._pressed: dict[int, dict[str, float]] = {}
+        self._mute: set[int] = set()  # controllers whose buttons SteamVR tells no longer
         self._why: dict[str, str] = {}  # a device is not tracked, by serial number
         self._due = self._look_due = self._seen = 0.0
 
@@ -86,7 +88,7 @@ class Vive:
             raise
         self._seen = time.monotonic()
         self._due = next_question(self._seen)
-        self._pressed = {}
+        self._pressed, self._mute = {}, set()
 
     def read(self, timeout: float) -> Reading[Tracked] | None:
         """Return the next poses; None if there are none within `timeout` [s]. Raises DeviceError when they are lost."""
@@ -125,7 +127,7 @@ class Vive:
             if device.kind not in HANDS or index >= len(records):
                 continue
             record = records[index]
-            self._why[device.serial] = _untracked(record)
+            self._why[device.serial] = MUTE if index in self._mute else _untracked(record)
             if self._why[device.serial]:
                 continue
             try:
@@ -159,12 +161,17 @@ class Vive:
         self._batteries = {index: charge for index, charge in charges.items() if charge is not None}
 
     def _hear_controllers(self) -> None:
-        """Take triggers and buttons. Where SteamVR tells them once and then no more, they count as let go."""
+        """Take triggers and buttons. A controller of which SteamVR told them, and then no more, is not tracked: whether its
+        clutch is held nobody knows.
+        """
         for index, device in self._devices.items():
             if device.kind == "controller":
                 told = STEAMVR.controls(self, index)
-                if told is not None or index in self._pressed:
-                    self._pressed[index] = told or dict.fromkeys(self._pressed[index], 0.0)
+                if told is not None:
+                    self._pressed[index] = told
+                    self._mute.discard(index)
+                elif index in self._pressed:
+                    self._mute.add(index)
 
     def _check_seen(self) -> None:
         if time.monotonic() - self._seen > UNSEEN:
