@@ -64,8 +64,10 @@ class Gate:
     ) -> None:
         if tuple(kinematics.joint_names) != contract.joint_names:
             raise GateError(f"kinematics has joints {kinematics.joint_names}, the contract's {contract.joint_names}")
-        if contract.limits.wrench is not None and not contract.streams("wrench"):
-            raise GateError(f"{contract.source}: limits.wrench is set, but there is no stream of kind 'wrench'")
+        if contract.limits.wrench is not None and len(wrenches := contract.streams("wrench")) != 1:
+            raise GateError(
+                f"{contract.source}: limits.wrench wants one stream of kind 'wrench', there are {len(wrenches)}"
+            )
         self.contract, self.sources = contract, tuple(sources)
         self.refused: Counter[str] = Counter()  # by source
         self.limits: MotionLimits = motion_limits(contract, kinematics, period)
@@ -74,7 +76,7 @@ class Gate:
         self._check = ChunkCheck(contract)
         self._guard = WorkspaceGuard(kinematics, self.limits, contract.limits.workspace)
         self._reference = make_reference(contract, kinematics, self._guard, period)
-        self._watch = DisplacementWatch()
+        self._watch = DisplacementWatch(~np.isin(contract.joint_names, kinematics.tip_joints))
         self._source = self._estop = self._block = ""
         self.reset()
 
@@ -195,7 +197,7 @@ class Gate:
         state, reason = self._check_place(state, reason)
         was_at_rest = False
         if self._setpoint is None:
-            setpoint, problem = self._begin()
+            setpoint, problem = self._begin(now)
             if setpoint is None:
                 return GateOutput(now, HOLD if state == ACTIVE else state, problem or reason, self._source, None)
         else:
@@ -241,9 +243,9 @@ class Gate:
         age = (now - self._wrench_at) / NANOSECONDS
         return f"the wrench on {topic} is {age:.2f} s old" if age > SENSOR_TIMEOUT else ""
 
-    def _begin(self) -> tuple[Setpoint | None, str]:
-        """Return a setpoint at the measured joints, or None and why not (one of them is out of its range)."""
-        if self._measured is None or self._block:
+    def _begin(self, now: int) -> tuple[Setpoint | None, str]:
+        """Return a setpoint at the measured joints, or None and why not (they are old, or one of them is out of its range)."""
+        if self._measured is None or self._block or now - self._measured_at > SENSOR_TIMEOUT * NANOSECONDS:
             return None, ""
         q, lower, upper = self._measured, self.limits.lower, self.limits.upper
         margin = np.maximum(RANGE_MARGIN * (upper - lower), SMALLEST_MARGIN)
@@ -259,7 +261,7 @@ class Gate:
 
     def _check_place(self, state: str, reason: str) -> tuple[str, str]:
         """Before a source moves the arm, make sure that it is where the gate left it, or start from where it is."""
-        if self._setpoint is None or self._measured is None or not (state == IDLE or self._fresh):
+        if self._setpoint is None or self._measured is None or (state == ACTIVE and not self._fresh):
             return state, reason
         if self._watch.displaced(self._setpoint, self._measured, self._measured_at):
             if self._watch.settled:

@@ -41,10 +41,14 @@ class Kinematics:
         for name in joint_names:
             if name not in known:
                 raise KinematicsError("URDF: " + unknown_name("joint", name, known))
+            if full.joints[full.getJointId(name)].nq != 1:
+                raise KinematicsError(
+                    f"URDF: joint '{name}' is continuous, or of several degrees; want revolute with limits, or prismatic"
+                )
         frames = [frame.name for frame in full.frames]
         if tip not in frames:
             raise KinematicsError("URDF: " + unknown_name("tip frame", tip, frames))
-        self.joint_names, self.tip = tuple(joint_names), tip
+        self.joint_names, self.tip, self.root = tuple(joint_names), tip, frames[1]  # after Pinocchio's "universe"
         self._index = [full.joints[full.getJointId(name)].idx_q for name in joint_names]
         self.lower: Array = full.lowerPositionLimit[self._index].copy()
         self.upper: Array = full.upperPositionLimit[self._index].copy()
@@ -57,12 +61,20 @@ class Kinematics:
 
     @classmethod
     def of(cls, contract: Contract) -> Kinematics:
-        """Return the kinematics of the contract's robot. Raises ContractError when the robot lacks one of its joints."""
+        """Return the kinematics of the contract's robot. Raises ContractError when the robot lacks one of its joints, or has
+        another root than the frame of its actions.
+        """
         if contract.robot_free:
             raise ContractError(f"{contract.source}: has no robot: its actions follow '{contract.action.follows}'")
         urdf = load_urdf(contract.urdf)
         check_joints(contract, movable_joints(urdf))
-        return cls(urdf, contract.joint_names, contract.action.tip, contract.action.other_tips)
+        made = cls(urdf, contract.joint_names, contract.action.tip, contract.action.other_tips)
+        if contract.action.frame != made.root:
+            raise ContractError(
+                f"{contract.source}: action.frame is '{contract.action.frame}', want '{made.root}', the URDF's root link: poses "
+                "and workspace are in it"
+            )
+        return made
 
     @property
     def tip_joints(self) -> tuple[str, ...]:

@@ -187,6 +187,7 @@ class Aligner:
             # A newer sample than the instant's shows that the stream is alive, whatever instant the others set.
             newest = buffer.newest or stamps[key]
             silence = min(age[key], max(0, now - newest) / NANOSECONDS) if now != t else age[key]
+            silence = max(silence, (t - stamps[key]) / NANOSECONDS)  # nor is one from before a silence of the stream
             if buffer.spec.kind != "text" and silence > buffer.spec.max_age:
                 invalid[key] = (
                     f"{silence * 1e3:.0f} ms old on {buffer.spec.topic}, at most {buffer.spec.max_age * 1e3:.0f} ms allowed"

@@ -211,6 +211,15 @@ def test_a_force_limit_without_a_wrench_stream_is_refused() -> None:
         Gate(parse_contract(text, "no_wrench.yaml"), kinematics)
 
 
+def test_a_force_limit_with_two_wrenches_is_refused_as_one_would_not_be_looked_at() -> None:
+    contract, kinematics = robot()
+    line = next(line for line in contract.text.splitlines() if "observation.wrench.tool" in line)
+    other = line.replace("wrench.tool", "wrench.other").replace("/wrench", "/other_wrench")
+    text = contract.text.replace(line, f"{line}\n{other}")
+    with pytest.raises(GateError, match="wants one stream of kind 'wrench', there are 2"):
+        Gate(parse_contract(text, "two.yaml"), kinematics)
+
+
 def test_a_wrench_that_is_not_a_number_is_no_wrench(rig: GateRig) -> None:
     assert not rig.gate.wrench(PERIOD, [np.nan] * 6)
     assert not rig.gate.joints(PERIOD, [np.nan] * 7)

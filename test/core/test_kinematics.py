@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim_support import JOINTS, URDF
 
-from vla_ros.errors import KinematicsError
+from vla_ros.contract import load_contract, parse_contract
+from vla_ros.errors import ContractError, KinematicsError
 from vla_ros.kinematics import Kinematics
 
 KINEMATICS = Kinematics(URDF, JOINTS)
@@ -126,3 +127,20 @@ def test_unknown_names_are_refused_with_the_valid_ones() -> None:
 def test_malformed_input_is_refused(call, message: str) -> None:
     with pytest.raises(KinematicsError, match=message):
         call()
+
+
+def test_a_joint_without_ends_is_refused_by_name() -> None:
+    endless = URDF.replace('name="shoulder_pan" type="revolute"', 'name="shoulder_pan" type="continuous"')
+    assert endless != URDF
+    with pytest.raises(KinematicsError, match="joint 'shoulder_pan' is continuous"):
+        Kinematics(endless, JOINTS)
+
+
+def test_actions_in_another_frame_than_the_roots_are_refused() -> None:
+    text = load_contract("tabletop_arm").text
+    line = next(line for line in text.splitlines() if line.strip().startswith("space: joint_position"))
+    text = text.replace(line, f"{line}\n  frame: world")
+    with pytest.raises(
+        ContractError, match=r"arm\.yaml: action\.frame is 'world', want 'base_link', the URDF's root link"
+    ):
+        Kinematics.of(parse_contract(text, "arm.yaml"))

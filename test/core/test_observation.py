@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.contract import parse_contract
+from vla_ros.contract import load_contract, parse_contract
 from vla_ros.errors import ObservationError
 from vla_ros.observation import Aligner
 
@@ -219,3 +219,21 @@ def test_a_value_that_does_not_fit_the_contract_is_refused(aligner, key, value, 
     with pytest.raises(ObservationError) as error:
         aligner.push(key, 0, value)
     assert words in str(error.value)
+
+
+def test_a_picture_from_before_a_dropout_is_not_taken_for_fresh_when_the_camera_is_back():
+    aligner = Aligner(load_contract("tabletop_arm"))
+    front, wrist = (stream.key for stream in aligner.contract.streams("image"))
+    aligner.push("task", 0, "go")
+    for now in range(0, 2034, 2):
+        for stream in aligner.contract.streams():
+            if stream.kind not in ("image", "text"):
+                shape = (len(stream.names),) if stream.kind == "joints" else stream.shape
+                aligner.push(stream.key, now * MS, np.zeros(shape))
+        if now % 34 == 28:
+            aligner.push(wrist, now * MS, np.zeros((240, 320, 3), np.uint8))
+        if (now % 34 == 10 and not 1000 < now < 2000) or now == 2032:
+            aligner.push(front, now * MS, np.zeros((240, 320, 3), np.uint8))
+    observation = aligner.latest(2034 * MS)
+    assert observation.stamps[front] < 1000 * MS  # of the instant that the wrist's camera sets
+    assert "ms old on" in observation.invalid[front]

@@ -134,10 +134,14 @@ class ActionWriter:
         self._publisher.publish(message)
 
 
-def rivals(node: Node, topic: str) -> str:
-    """Return which nodes publish on `topic` beside `node`, which publishes there once; '' when none does."""
+def rivals(node: Node, *topics: str) -> str:
+    """Return which nodes publish on `topics` beside `node`, which publishes once on each; '' when none does."""
     own = node.get_fully_qualified_name()
-    names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in node.get_publishers_info_by_topic(topic)]
-    if own in names:
-        names.remove(own)
-    return f"another node publishes commands on {topic}: {', '.join(sorted(names))}" if names else ""
+    for topic in topics:
+        infos = node.get_publishers_info_by_topic(topic)
+        names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
+        if own in names:
+            names.remove(own)
+        if names:
+            return f"another node publishes commands on {topic}: {', '.join(sorted(names))}"
+    return ""

@@ -76,6 +76,8 @@ class GateNode(ManagedNode):
         self._show_source()
 
     def _create_outputs(self, lockstep: bool) -> None:
+        command = self._contract.action.command
+        self._topics = [topic for topic in (command.topic, command.joints) if topic]
         self._writer = make_writer(self, self._contract, lockstep)
         self._actions = ActionWriter(self, self._contract, lockstep)
         self._report = GateReport(self, self._gate, self._scheduling)
@@ -102,7 +104,7 @@ class GateNode(ManagedNode):
         """Start sending, from the measured joints."""
         gc.disable()  # its pauses would be jitter; a timer collects the little there is
         with self._lock:
-            self._gate.block(rivals(self, self._contract.action.command.topic))
+            self._gate.block(rivals(self, *self._topics))
             self._running = True
             if self._pacer is None:
                 self._gate.reset()
@@ -275,7 +277,7 @@ class GateNode(ManagedNode):
     def _on_report(self) -> None:
         if not self.active:
             return
-        others = rivals(self, self._contract.action.command.topic)
+        others = rivals(self, *self._topics)
         with self._lock:
             self._gate.block(others)
         if others:
