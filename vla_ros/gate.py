@@ -65,9 +65,7 @@ class Gate:
         if tuple(kinematics.joint_names) != contract.joint_names:
             raise GateError(f"kinematics has joints {kinematics.joint_names}, the contract's {contract.joint_names}")
         if contract.limits.wrench is not None and len(wrenches := contract.streams("wrench")) != 1:
-            raise GateError(
-                f"{contract.source}: limits.wrench wants one stream of kind 'wrench', there are {len(wrenches)}"
-            )
+            raise GateError(f"{contract.source}: limits.wrench wants one wrench stream, there are {len(wrenches)}")
         self.contract, self.sources = contract, tuple(sources)
         self.refused: Counter[str] = Counter()  # by source
         self.limits: MotionLimits = motion_limits(contract, kinematics, period)

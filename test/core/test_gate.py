@@ -216,7 +216,7 @@ def test_a_force_limit_with_two_wrenches_is_refused_as_one_would_not_be_looked_a
     line = next(line for line in contract.text.splitlines() if "observation.wrench.tool" in line)
     other = line.replace("wrench.tool", "wrench.other").replace("/wrench", "/other_wrench")
     text = contract.text.replace(line, f"{line}\n{other}")
-    with pytest.raises(GateError, match="wants one stream of kind 'wrench', there are 2"):
+    with pytest.raises(GateError, match="wants one wrench stream, there are 2"):
         Gate(parse_contract(text, "two.yaml"), kinematics)
 
 
