@@ -19,8 +19,8 @@ NAMES = tuple(f"joint_{k}" for k in range(1, 8))
 
 def urdf() -> str:
     """Return the arm, stretched upwards with all joints at zero. Its tip is `tool0`."""
-    parts = ['<link name="base"/>']
-    parent = "base"
+    parts = ['<link name="base_link"/>']
+    parent = "base_link"
     for name, axis, reach in zip(NAMES, AXES, REACHES, strict=True):
         child = name.replace("joint", "link")
         parts.append(
