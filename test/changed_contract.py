@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from vla_ros.contract import load_contract
+from vla_ros.contract import Contract, load_contract
 
 
 def changed_contract(folder: Path, change: dict[str, object], name: str = "tabletop_arm") -> Path:
@@ -21,6 +21,11 @@ def changed_contract(folder: Path, change: dict[str, object], name: str = "table
     file = folder / "changed.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False))
     return file
+
+
+def contract_of_actions(folder: Path, *joints: str) -> Contract:
+    """Return the shipped contract with actions that move these joints, in this order."""
+    return load_contract(str(changed_contract(folder, {"action/names": [f"{name}.pos" for name in joints]})))
 
 
 def patient_contract(folder: Path) -> Path:

@@ -133,8 +133,12 @@ class JointReader:
         self._order: dict[tuple[str, ...], list[int]] = {}
 
     def __call__(self, message: Any) -> npt.NDArray[np.float64]:
-        """Return the positions of ``joints`` [rad, m], float64 [N]. ObservationError names a missing one."""
-        return self._pick(message, message.position, "position")
+        """Return the positions of ``joints`` [rad, m], float64 [N]. ObservationError names one that is missing, or no number."""
+        positions = self._pick(message, message.position, "position")
+        if not np.isfinite(positions).all():
+            odd = int(np.argmin(np.isfinite(positions)))
+            raise ObservationError(f"{self._source}: position of '{self.joints[odd]}' is {positions[odd]:g}")
+        return positions
 
     def velocities(self, message: Any) -> npt.NDArray[np.float64]:
         """Return the velocities of ``joints`` [rad/s, m/s], float64 [N]; NaN where the message has none."""

@@ -102,9 +102,9 @@ class StreamBuffer:
             return self._window(index)
         if self.spec.align != "asof" and index + 1 < len(self._stamps):
             if index >= 0 and self.spec.align == "interpolate" and not self.spec.is_tokens:
-                if self.gap(t) > self.spec.max_age:
-                    return self._stamps[index], self._values[index]
-                return self._stamps[index], self._between(index, t)
+                if self._stamps[index + 1] - self._stamps[index] <= self.spec.max_age * NANOSECONDS:
+                    return self._stamps[index], self._between(index, t)
+                return self._stamps[index], self._values[index]
             if self.spec.align == "nearest" and (index < 0 or self._stamps[index + 1] - t < t - self._stamps[index]):
                 index += 1
         return (self._stamps[index], self._values[index]) if index >= 0 else None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.contract import Contract, load_contract
+from vla_ros.contract import Contract
 from vla_ros.differential_ik import DifferentialIk
 from vla_ros.kinematics import Kinematics
 from vla_ros.self_collision import FLOOR
@@ -26,16 +26,6 @@ poses = st.tuples(
     st.floats(-0.1, 0.9),
     st.lists(st.floats(-1.0, 1.0), min_size=4, max_size=4),
 ).map(lambda p: np.array([*p[:3], *(np.array(p[3]) / n if (n := np.linalg.norm(p[3])) > 0.1 else np.array(DOWN))]))
-
-
-@pytest.fixture(scope="module")
-def contract() -> Contract:
-    return load_contract("tabletop_arm")
-
-
-@pytest.fixture(scope="module")
-def kinematics(contract: Contract) -> Kinematics:
-    return Kinematics.of(contract)
 
 
 @pytest.fixture(scope="module")

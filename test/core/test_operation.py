@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from operation_support import HOME, operation
 from servo_support import JOINTS, calibration
 
 from vla_ros.action import ActionChunk
@@ -13,35 +14,13 @@ from vla_ros.contract import Contract, load_contract
 from vla_ros.errors import DeviceError
 from vla_ros.kinematics import Kinematics
 from vla_ros.robot import load_urdf
-from vla_ros.teleop.clutch import ClutchSettings
 from vla_ros.teleop.device import TeleopSample
-from vla_ros.teleop.operation import Operation, OperationSettings
+from vla_ros.teleop.operation import Operation
 from vla_ros.teleop.registry import DEVICES, clutch_of, is_live, make_device
 from vla_ros.teleop.streamed import StreamedLeader
 from vla_ros.teleop.topic import TopicLeader
 
 MS = 1_000_000
-HOME = dict(zip(JOINTS, (0.1, -0.2, 0.3, 0.2, 0.1, 0.0, 0.02), strict=True))
-
-
-@pytest.fixture(scope="module")
-def contract() -> Contract:
-    return load_contract("tabletop_arm")
-
-
-@pytest.fixture(scope="module")
-def kinematics(contract: Contract) -> Kinematics:
-    return Kinematics.of(contract)
-
-
-def operation(
-    contract: Contract, kinematics: Kinematics, leader: Kinematics | None = None, **clutch: object
-) -> Operation:
-    settings = OperationSettings(ClutchSettings(**clutch), cutoff=0.0)  # type: ignore[arg-type]
-    made = Operation(contract, kinematics, settings, leader, period=0.01, points=8)
-    made.see(0, HOME)
-    made.clutch.take()
-    return made
 
 
 def at(k: int, **joints: float) -> TeleopSample:

@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+import operation_support
 import pytest
-import yaml
+from changed_contract import contract_of_actions
+from operation_support import HOME
 from scipy.spatial.transform import Rotation
 from servo_support import JOINTS
 
-from vla_ros.contract import Contract, load_contract, parse_contract
+from vla_ros.contract import Contract, load_contract
 from vla_ros.differential_ik import DifferentialIk
 from vla_ros.drivers.address import Address
 from vla_ros.errors import DeviceError
 from vla_ros.kinematics import Kinematics
 from vla_ros.self_collision import FLOOR
-from vla_ros.teleop.clutch import ClutchSettings
 from vla_ros.teleop.device import TeleopSample
-from vla_ros.teleop.operation import Operation, OperationSettings
 from vla_ros.teleop.paired import PairedLeaders
 from vla_ros.teleop.topic import TopicLeader
 
 MS = 1_000_000
-HOME = dict(zip(JOINTS, (0.1, -0.2, 0.3, 0.2, 0.1, 0.0, 0.02), strict=True))
+operation = partial(operation_support.operation, mode="relative")
 POSED = dict(zip(JOINTS, (-0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.02), strict=True))
-
-
-@pytest.fixture(scope="module")
-def contract() -> Contract:
-    return load_contract("tabletop_arm")
-
-
-@pytest.fixture(scope="module")
-def kinematics(contract: Contract) -> Kinematics:
-    return Kinematics.of(contract)
 
 
 @pytest.fixture(scope="module")
 def poses() -> Contract:
     return load_contract("tabletop_arm_ee")
-
-
-def with_actions(contract: Contract, *joints: str) -> Contract:
-    data = yaml.safe_load(contract.text)
-    data["action"]["names"] = [f"{name}.pos" for name in joints]
-    return parse_contract(yaml.safe_dump(data), "changed.yaml")
-
-
-def operation(contract: Contract, kinematics: Kinematics, cutoff: float = 0.0, mode: str = "relative") -> Operation:
-    settings = OperationSettings(ClutchSettings(mode), cutoff=cutoff)
-    made = Operation(contract, kinematics, settings, period=0.01, points=8)
-    made.see(0, HOME)
-    made.clutch.take()
-    return made
 
 
 def at(stamp: int, **joints: float) -> TeleopSample:
@@ -85,20 +63,20 @@ def into_the_base(contract: Contract, kinematics: Kinematics) -> list[dict[str, 
     ],
 )
 def test_links_are_kept_apart_in_whatever_order_the_contract_has_its_actions(
-    names: tuple[str, ...], contract: Contract, kinematics: Kinematics
+    names: tuple[str, ...], contract: Contract, kinematics: Kinematics, tmp_path: Path
 ) -> None:
     watch = DifferentialIk.of(contract, kinematics, np.full(7, 1.0))
     nearest = np.inf
-    for targets in into_the_base(with_actions(contract, *names), kinematics):
+    for targets in into_the_base(contract_of_actions(tmp_path, *names), kinematics):
         rows = np.stack([targets[name] for name in kinematics.tip_joints], axis=1)
         nearest = min(nearest, *(watch.collision.distance(row) for row in rows))
     assert FLOOR <= nearest < 0.01, "it came near, and no nearer"
 
 
 def test_a_joint_that_the_contract_does_not_move_may_be_far_from_its_leaders(
-    contract: Contract, kinematics: Kinematics
+    kinematics: Kinematics, tmp_path: Path
 ) -> None:
-    made = operation(with_actions(contract, "elbow", "gripper"), kinematics)
+    made = operation(contract_of_actions(tmp_path, "elbow", "gripper"), kinematics)
     made.act(at(10 * MS))
     chunk = made.act(at(20 * MS, wrist_3=0.9, elbow=0.01))
     assert chunk.values[0, 0] == pytest.approx(0.3 + 0.02) and made.clutch.engaged

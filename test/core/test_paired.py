@@ -29,11 +29,6 @@ def contract() -> Contract:
     return load_contract("two_arms")
 
 
-@pytest.fixture(scope="module")
-def kinematics(contract: Contract) -> Kinematics:
-    return Kinematics.of(contract)
-
-
 @pytest.fixture
 def buses() -> Iterator[tuple[DynamixelEmulator, FeetechEmulator]]:
     with DynamixelEmulator(amplitude=0.0) as left, FeetechEmulator(amplitude=0.0) as right:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from vla_ros.contract import Contract, load_contract
+from vla_ros.contract import Contract
 from vla_ros.errors import DeviceError
 from vla_ros.kinematics import Kinematics
 from vla_ros.teleop.hands import HANDS, make_hand
@@ -17,16 +17,6 @@ from vla_ros.teleop.scripted_hand import HandOperation, ScriptedHand
 STEP, TICK = 33_333_333, 2.0 * np.pi / 4096
 HOME = (-0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.04)
 DISC = {"red_disc": np.array([0.35, 0.1, 0.0, 0.0, 0.0, 0.0, 1.0])}
-
-
-@pytest.fixture(scope="module")
-def contract() -> Contract:
-    return load_contract("tabletop_arm")
-
-
-@pytest.fixture(scope="module")
-def kinematics(contract: Contract) -> Kinematics:
-    return Kinematics.of(contract)
 
 
 @pytest.fixture(params=["dynamixel", "feetech"])

@@ -10,22 +10,11 @@ import pytest
 from vla_ros.contract import Contract, load_contract, parse_contract
 from vla_ros.errors import DeviceError
 from vla_ros.kinematics import Kinematics
-from vla_ros.robot import load_urdf
 from vla_ros.teleop import LeaderFollower, ScriptedLeader, TeleopSample, WorldWatcher
 from vla_ros.teleop.registry import make_device
 
 SECOND = 1_000_000_000
 STEP = 33_333_333
-
-
-@pytest.fixture(scope="module")
-def contract() -> Contract:
-    return load_contract("tabletop_arm")
-
-
-@pytest.fixture(scope="module")
-def kinematics(contract: Contract) -> Kinematics:
-    return Kinematics(load_urdf(contract.urdf), contract.joint_names, contract.action.tip)
 
 
 def sample(contract: Contract, k: int, speed: float = 0.3) -> TeleopSample:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from changed_contract import changed_contract
+from changed_contract import contract_of_actions
 from ros_support import RosTest
 from servo_support import JOINTS
 
@@ -97,10 +97,6 @@ class Lead:
         return [message.msg for message in self.logged if message.name == self.node.get_name()]
 
 
-def changed(folder: Path, *joints: str) -> Contract:
-    return load_contract(str(changed_contract(folder, {"action/names": [f"{name}.pos" for name in joints]})))
-
-
 # Where the arm is
 
 
@@ -114,7 +110,7 @@ def changed(folder: Path, *joints: str) -> Contract:
 def test_the_gates_setpoint_is_read_by_name_whatever_the_contract_moves(
     names: tuple[str, ...], ros: RosTest, tmp_path: Path
 ) -> None:
-    lead = Lead(ros, changed(tmp_path, *names))
+    lead = Lead(ros, contract_of_actions(tmp_path, *names))
     sent = HOME | {"elbow": 0.51}
 
     def at_the_setpoint() -> bool:

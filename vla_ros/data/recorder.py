@@ -111,8 +111,8 @@ class EpisodeRecorder:
         after(self.state, "start")
         seen = self.aligner.latest(now)
         self._said = self._text if task is None else None
-        if invalid := {key: why for key, why in seen.invalid.items() if key != self._text or self._said}:
-            key, reason = next(iter(invalid.items()))
+        if invalid := [key for key in seen.invalid if self._needs(key)]:
+            key, reason = invalid[0], seen.invalid[invalid[0]]
             raise DatasetError(f"cannot start: {key}: {reason}")
         late = not self._action_times or self._action_times[-1] < seen.stamp - ACTION_GAP * NANOSECONDS
         if late and self._followed is None:
@@ -214,7 +214,7 @@ class EpisodeRecorder:
 
     def _row(self, t: int) -> tuple[dict[str, Any], str | None] | None:
         seen = self.aligner.align(t)
-        missing = [key for key in (*self._sync, *filter(None, [self._said])) if key not in seen.values]
+        missing = [key for key in self.contract.observation if self._needs(key) and key not in seen.values]
         action, reason = self._action_at(self._grid(self._next + 1)), "no action from the gate"
         if self._followed is not None:
             action, reason = self._followed.at(self._grid(self._next + 1))
@@ -234,6 +234,10 @@ class EpisodeRecorder:
         """Return whether a person had the arm at any time from `begin` to `end` [ns]."""
         before = [running for t, running in self._handed if t <= begin]
         return any(before[-1:]) or any(running for t, running in self._handed if begin < t <= end)
+
+    def _needs(self, key: str) -> bool:
+        """Return whether rows cannot be without the stream: all but the text stream of a given instruction."""
+        return key != self._text or self._said is not None
 
     def _instruction(self, seen: Observation) -> str | None:
         return str(seen.values[self._said]) if self._said else None

@@ -71,7 +71,7 @@ class NatNet:
         self.close()
         try:
             self._server = self._resolved(self._host)
-            self._senders = frozenset(self._resolved(host) for host in (self._host, self._sender) if host)
+            self._senders = frozenset([self._server, *([self._resolved(self._sender)] if self._sender else [])])
             self._commands = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._commands.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
             self._commands.bind((self._local, 0))

@@ -62,8 +62,7 @@ class Vive:
         self.device, self.rejected = f"vive {self._body}".strip(), 0
         self._devices: dict[int, Device] = {}
         self._batteries: dict[int, float] = {}
-        self._pressed: dict[int, dict[str, float]] = {}
-        self._mute: set[int] = set()  # controllers whose buttons SteamVR tells no longer
+        self._pressed: dict[int, dict[str, float] | None] = {}  # None: SteamVR has told it, and tells it no longer
         self._why: dict[str, str] = {}  # a device is not tracked, by serial number
         self._due = self._look_due = self._seen = 0.0
 
@@ -88,7 +87,7 @@ class Vive:
             raise
         self._seen = time.monotonic()
         self._due = next_question(self._seen)
-        self._pressed, self._mute = {}, set()
+        self._pressed = {}
 
     def read(self, timeout: float) -> Reading[Tracked] | None:
         """Return the next poses; None if there are none within `timeout` [s]. Raises DeviceError when they are lost."""
@@ -126,9 +125,9 @@ class Vive:
         for index, device in self._devices.items():
             if device.kind not in HANDS or index >= len(records):
                 continue
-            record = records[index]
-            self._why[device.serial] = MUTE if index in self._mute else _untracked(record)
-            if self._why[device.serial]:
+            record, pressed = records[index], self._pressed.get(index, {})
+            self._why[device.serial] = MUTE if pressed is None else _untracked(record)
+            if pressed is None or self._why[device.serial]:
                 continue
             try:
                 poses[device.serial] = self._pose(record["matrix"])
@@ -136,7 +135,7 @@ class Vive:
                 self.rejected += 1
                 self._why[device.serial] = "its poses are broken"
                 continue
-            values |= {f"{device.serial} {key}": value for key, value in self._pressed.get(index, {}).items()}
+            values |= {f"{device.serial} {key}": value for key, value in pressed.items()}
             if self._batteries.get(index, 1.0) < LOW:
                 flags.append(f"'{device.serial}': low battery, less than {LOW:.0%}")
         if not poses or (self._body and self._body not in poses):
@@ -167,11 +166,8 @@ class Vive:
         for index, device in self._devices.items():
             if device.kind == "controller":
                 told = STEAMVR.controls(self, index)
-                if told is not None:
+                if told is not None or index in self._pressed:
                     self._pressed[index] = told
-                    self._mute.discard(index)
-                elif index in self._pressed:
-                    self._mute.add(index)
 
     def _check_seen(self) -> None:
         if time.monotonic() - self._seen > UNSEEN:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from geometry_msgs.msg import WrenchStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
@@ -121,7 +120,7 @@ class LiveTeleop:
 
         def on_joints(message: JointState) -> None:
             try:
-                positions = dict(zip(read.joints, finite(read(message), read.joints, state.topic), strict=True))
+                positions = dict(zip(read.joints, read(message).tolist(), strict=True))
             except ObservationError as error:
                 node.get_logger().warning(str(error), throttle_duration_sec=2.0)
                 return
@@ -286,11 +285,3 @@ def reflections(device: LiveDevice) -> list[ForceReflection]:
     """Return what lets a device's leaders feel forces, of those that can."""
     drivers = [leader.driver for _, leader in leaders_of(device) if isinstance(leader, StreamedLeader)]
     return [arm.reflection for arm in drivers if isinstance(arm, ServoArm) and arm.reflection is not None]
-
-
-def finite(values: np.ndarray, names: Sequence[str], source: str) -> list[float]:
-    """Return joint positions [N] as a list; raise ObservationError naming the first that is no number."""
-    odd = np.flatnonzero(~np.isfinite(values))
-    if len(odd):
-        raise ObservationError(f"{source}: position of '{names[odd[0]]}' is {values[odd[0]]:g}")
-    return [float(value) for value in values]
